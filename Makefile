@@ -1,0 +1,48 @@
+# Everything runs from .venv, built from the locked requirements. `make` alone lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help demo test unit run check fix bench lock clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+
+$(STAMP): requirements-dev.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(STAMP)  ## watch a scripted agent meet the booth (DEMO_STAY=1 leaves it running)
+	@$(BIN)/toolbooth demo
+
+test: $(STAMP)  ## the whole test suite
+	$(BIN)/python -m pytest
+
+unit: $(STAMP)  ## only the tests without processes and real clients
+	$(BIN)/python -m pytest -q -m "not scenario"
+
+run: $(STAMP)  ## the sidecar with config/policy.yaml
+	$(BIN)/toolbooth run --policy config/policy.yaml
+
+check: $(STAMP)  ## format, lint, types, import contracts, unit tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q -m "not scenario"
+
+fix: $(STAMP)  ## format, and mend what the linter can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock:  ## resolve pyproject.toml anew into the two requirements files (needs uv)
+	uv pip compile -q --upgrade --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 pyproject.toml -o requirements.txt
+	uv pip compile -q --upgrade --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 --extra dev pyproject.toml -o requirements-dev.txt
+
+clean:  ## remove what make built
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,1 @@
+"""The operator's side: the control API and the health port. The proxy port cannot reach it."""

@@ -1,0 +1,1 @@
+"""From bytes on the proxy port to a `ToolCall` and an `Exchange`."""

@@ -1,0 +1,38 @@
+"""Time, as an argument.
+
+Everything that measures or waits takes a `Clock`, so that tests move time by hand. Durations and
+deadlines use the monotonic clock (a jump of the wall clock must neither refund a budget nor end a
+call); only timestamps in records and the UTC date of daily budgets read the wall clock.
+"""
+
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """The two clocks a decision may read."""
+
+    def monotonic(self) -> float:
+        """Seconds that only ever grow; the origin means nothing."""
+
+    def wall(self) -> float:
+        """Seconds since 1970-01-01 UTC."""
+
+
+class SystemClock:
+    """The real clocks. The only place in the project that reads them."""
+
+    monotonic = staticmethod(time.monotonic)  # noqa: TID251
+    wall = staticmethod(time.time)  # noqa: TID251
+
+
+def utc_timestamp(wall_s: float) -> str:
+    """RFC 3339 in UTC with milliseconds: `2026-01-31T23:59:59.123Z`."""
+    moment = datetime.fromtimestamp(wall_s, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+
+def utc_date(wall_s: float) -> str:
+    """The UTC calendar date a daily budget belongs to: `2026-01-31`."""
+    return f"{datetime.fromtimestamp(wall_s, UTC):%Y-%m-%d}"

@@ -1,0 +1,176 @@
+"""The rules in force, as the walk reads them.
+
+Frozen, validated, in runtime units (seconds, micros, canonical hosts); the file's shape lives in
+`schema.py` and is turned into this by `compile.py`. A policy is replaced whole and never edited,
+and no counter lives in it: state outlives policy.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
+
+from proxy.model.call import Effect, Kind, Origin
+
+Network = IPv4Network | IPv6Network
+
+MICROS_PER_USD = 1_000_000
+
+
+class RateScope(StrEnum):
+    """Who shares a bucket: everyone calling the tool, each run, or each agent."""
+
+    TOOL = "tool"
+    RUN = "run"
+    AGENT = "agent"
+
+
+@dataclass(frozen=True, slots=True)
+class RateRule:
+    """Leaky bucket: `requests` per `per_s` seconds, bursts of up to `requests`."""
+
+    requests: int
+    per_s: float
+    scope: RateScope
+    max_wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRule:
+    """`max_retries` beyond the first attempt; retry i waits uniform(0, backoff_s[min(i, last)]);
+    all retries together at most `budget_ratio` of recent traffic."""
+
+    max_retries: int
+    backoff_s: tuple[float, ...]
+    budget_ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerRule:
+    """Opens for `open_s` when at least `min_requests` recent attempts failed at `error_rate`."""
+
+    error_rate: float
+    min_requests: int
+    open_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """`call_s`: the whole call, queueing and retries included; `connect_s`: DNS, TCP and TLS of
+    one attempt; `idle_s`: silence on an open answer or tunnel."""
+
+    call_s: float
+    connect_s: float
+    idle_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pricing:
+    """Price of a model's tokens, micros of a dollar per million tokens."""
+
+    input_micros_per_mtok: int
+    output_micros_per_mtok: int
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """One `match` line. `host`: exact name or address, `*.suffix` (one or more labels), or `*`.
+    None means any. `paths` are globs over the raw path, as written."""
+
+    host: str
+    ports: frozenset[int] | None
+    methods: frozenset[str] | None
+    paths: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ToolRule:
+    """Everything the policy says about one tool, defaults filled in. Compared by identity: a new
+    policy has new rules."""
+
+    name: str
+    index: int  # place in the catalog; the lowest match wins
+    allowed: bool  # on tools.allowlist
+    destinations: tuple[Destination, ...]
+    upstream: Origin | None
+    upstream_path: str  # prefix of `upstream`, without trailing slash
+    kind: Kind
+    effect: Effect | None  # None: by method
+    cost_micros: int
+    pricing: Pricing | None
+    allow_addresses: tuple[Network, ...]
+    intercept_tls: bool
+    retry_writes: bool
+    idempotency_header: bytes | None  # lower case
+    timeouts: Timeouts
+    retries: RetryRule
+    rate: RateRule | None
+    concurrency: int
+    breaker: BreakerRule | None
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetRule:
+    """Limits of one run, and of one agent over its runs. None: no limit. Header names are lower
+    case bytes."""
+
+    run_header: bytes = b"x-agent-run-id"
+    agent_header: bytes = b"x-agent-id"
+    reject_missing_run: bool = False
+    max_steps: int | None = None
+    max_tool_calls: int | None = None
+    max_seconds: float | None = None
+    max_spend_micros: int | None = None
+    max_tokens: int | None = None
+    max_bytes: int | None = None
+    max_calls_per_hour: int | None = None
+    max_spend_micros_per_day: int | None = None
+    loop_limit: int | None = None
+    warn_at: tuple[float, ...] = ()
+    max_runs: int = 250_000  # distinct runs, and as many agents, remembered at once
+    run_retention_s: float = 86_400.0  # a run is forgotten this long after its last call
+
+
+@dataclass(frozen=True, slots=True)
+class RedactRule:
+    """What a record must not show, beyond the built-in headers, keys and patterns. Names are
+    lower case."""
+
+    pii: bool = True
+    headers: frozenset[str] = frozenset()
+    json_keys: frozenset[str] = frozenset()
+    patterns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ObservabilityRule:
+    """How much of a call a record shows."""
+
+    sampled_tool_results: bool = True
+    result_sample_rate: float = 0.01
+    max_result_bytes: int = 8192
+    redact: RedactRule = field(default_factory=RedactRule)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolIndex:
+    """The catalog by host, so that a look-up does not grow with the catalog. Each tuple is in
+    catalog order and pairs a rule with the one destination that put it there."""
+
+    exact: dict[str, tuple[tuple[ToolRule, Destination], ...]]
+    suffix: dict[str, tuple[tuple[ToolRule, Destination], ...]]  # key: what follows `*.`
+    anywhere: tuple[tuple[ToolRule, Destination], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Policy:
+    """One policy document, compiled. `version` is a digest of the effective document."""
+
+    version: str
+    tools: dict[str, ToolRule]  # catalog entries by name, in order
+    index: ToolIndex
+    allowlist: frozenset[str]
+    disabled: frozenset[str]
+    writes_disabled: bool
+    budgets: BudgetRule
+    observability: ObservabilityRule
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,1 @@
+"""Says what happened, redacted and bounded. Decides nothing; may drop, never blocks a call."""
