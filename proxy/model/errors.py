@@ -22,6 +22,7 @@ class Refusal(NamedTuple):
     detail: str
     rule: str = ""
     retry_after_ms: int | None = None
+    status: int = 0  # HTTP status where a more exact one than the reason's own exists
 
 
 class Stopped(Exception):  # noqa: N818 - a call is stopped, which need not be an error
@@ -33,21 +34,29 @@ class Stopped(Exception):  # noqa: N818 - a call is stopped, which need not be a
 
 
 class BadMessage(Exception):  # noqa: N818 - RFC 9112's word is "invalid message"
-    """Bytes that are not the HTTP they claim to be; `str()` says what is wrong, without echoing
-    what was sent. `reason` tells which answer it deserves."""
+    """Bytes that are not the HTTP they claim to be.
 
-    def __init__(self, problem: str, reason: Reason = Reason.BAD_REQUEST) -> None:
+    `str()` says what is wrong without echoing what was sent. `reason` and `status` tell which
+    answer it deserves (`status` 0: the reason's own).
+    """
+
+    def __init__(
+        self, problem: str, reason: Reason = Reason.BAD_REQUEST, *, status: int = 0
+    ) -> None:
         super().__init__(problem)
         self.reason = reason
+        self.status = status
 
 
 class UpstreamFailed(Exception):  # noqa: N818 - named for what happened
-    """One attempt failed before an answer's head arrived.
+    """One attempt failed before an answer's head arrived, or an answer broke off.
 
-    `reason` is one of the upstream ones, `timeout` or `address_denied`.
+    `reason` is one of the upstream ones, `timeout` or `address_denied`. `unsent`: not a byte of
+    the request had been sent.
     """
 
-    def __init__(self, reason: Reason, detail: str) -> None:
+    def __init__(self, reason: Reason, detail: str, *, unsent: bool = False) -> None:
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
+        self.unsent = unsent

@@ -12,14 +12,23 @@ Fields = list[tuple[bytes, bytes]]
 
 class Capture:
     """A bounded copy of one message for a sampled record: header fields and the first bytes of
-    the body. `truncated` says that there was more."""
+    the body, no more than `limit_bytes`. `truncated` says that there was more."""
 
-    __slots__ = ("body", "fields", "truncated")
+    __slots__ = ("body", "fields", "limit_bytes", "truncated")
 
-    def __init__(self, fields: Fields) -> None:
+    def __init__(self, fields: Fields, limit_bytes: int = 8192) -> None:
         self.fields = fields
+        self.limit_bytes = limit_bytes
         self.body = bytearray()
         self.truncated = False
+
+    def add(self, content: bytes) -> None:
+        """Copy as much of `content` as still fits."""
+        room = self.limit_bytes - len(self.body)
+        if len(content) > room:
+            self.truncated = True
+            content = content[:room]
+        self.body += content
 
 
 class CallRecord:

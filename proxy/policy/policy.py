@@ -10,6 +10,7 @@ from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 
 from proxy.model.call import Effect, Kind, Origin
+from proxy.policy.path_glob import PathGlobs
 
 Network = IPv4Network | IPv6Network
 
@@ -74,12 +75,18 @@ class Pricing:
 @dataclass(frozen=True, slots=True)
 class Destination:
     """One `match` line. `host`: exact name or address, `*.suffix` (one or more labels), or `*`.
-    None means any. `paths` are globs over the raw path, as written."""
+    None means any. `paths` are globs over the raw path, as written; `globs` are the same, ready
+    to match."""
 
     host: str
     ports: frozenset[int] | None
     methods: frozenset[str] | None
     paths: tuple[str, ...] | None
+    globs: PathGlobs | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Derived here and nowhere else, so that `globs` cannot disagree with `paths`."""
+        object.__setattr__(self, "globs", None if self.paths is None else PathGlobs(self.paths))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

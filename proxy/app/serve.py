@@ -1,0 +1,164 @@
+"""The three listeners of a running sidecar, and their end."""
+
+import asyncio
+import logging
+import socket
+from collections import Counter
+
+import orjson
+from aiohttp import web
+
+from proxy import __version__
+from proxy.app.assemble import Telemetry
+from proxy.app.listen import bound_address
+from proxy.control.access import Access
+from proxy.control.api import control_app
+from proxy.control.health import health_app
+from proxy.control.operator import Operator
+from proxy.guards.breaker import State
+from proxy.listeners.front import Front, FrontLimits
+from proxy.model.call import Mode
+from proxy.model.errors import Refusal
+from proxy.model.reason import Reason
+from proxy.pipeline.booth import Booth
+from proxy.settings import Settings
+
+_LOG = logging.getLogger("toolbooth")
+_LAG_EVERY_S = 0.5
+_CUT = Refusal(Reason.DRAINING, "The sidecar is shutting down.", retry_after_ms=1000)
+
+
+class Sidecar:
+    """Started once, drained once, stopped once."""
+
+    def __init__(
+        self, settings: Settings, booth: Booth, telemetry: Telemetry, instance: str
+    ) -> None:
+        self._settings = settings
+        self._booth = booth
+        self._telemetry = telemetry
+        self._front = Front(booth, instance, FrontLimits(max_connections=settings.max_connections))
+        self._server: asyncio.Server | None = None
+        self._runners: list[web.AppRunner] = []
+        self._is_ready = False
+        self._lag_s = 0.0
+        self._watch_gauges()
+
+    async def start(self, sockets: list[socket.socket]) -> None:
+        """Serve on (proxy, control, health) sockets. The proxy comes last: by then an operator
+        can already reach its switches."""
+        proxy, control, health = sockets
+        addresses = [bound_address(sock) for sock in sockets]
+        self._booth.pool.own_ports = frozenset(a.port for a in addresses if a.kind == "tcp")
+        await self._serve_app(health_app(self._readiness, self._telemetry.figures), health)
+        access = Access(self._settings.control_token, self._settings.viewer_token, addresses[1])
+        await self._serve_app(control_app(self._operator(), access), control)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._front.connect, sock=proxy)
+        self._booth.spawn(self._front.watch())
+        self._booth.spawn(self._measure_lag())
+        self._is_ready = True
+
+    async def _serve_app(self, app: web.Application, sock: socket.socket) -> None:
+        runner = web.AppRunner(
+            app, access_log=None, handle_signals=False, keepalive_timeout=30.0, shutdown_timeout=1.0
+        )
+        await runner.setup()
+        await web.SockSite(runner, sock).start()
+        self._runners.append(runner)
+
+    async def drain(self, grace_s: float, signals: "asyncio.Queue[int]") -> None:
+        """Take nothing new; wait until nothing is under way, the grace is over or another signal
+        comes; then cut what is left."""
+        self._booth.is_draining = True
+        if self._server is not None:
+            self._server.close()
+        self._front.close_idle()
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + grace_s
+        while len(self._booth.live) and loop.time() < end_s and signals.empty():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        if len(self._booth.live):
+            _LOG.info("cutting %d calls still under way", len(self._booth.live))
+        self._booth.live.stop_where(lambda _: _CUT)
+        for _ in range(50):  # each call writes its record on its way out
+            if not len(self._booth.live):
+                break
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.02)  # last answers leave
+
+    async def stop(self) -> None:
+        """Close every connection and listener."""
+        self._front.abort_all()
+        self._booth.pool.close()
+        for runner in reversed(self._runners):
+            await runner.cleanup()
+
+    def _readiness(self) -> tuple[bool, str]:
+        if self._booth.is_draining:
+            return False, "draining"
+        return (True, "ready") if self._is_ready else (False, "starting")
+
+    def _operator(self) -> Operator:
+        booth, telemetry = self._booth, self._telemetry
+        return Operator(
+            policy=lambda: booth.policy,
+            switches=booth.switches,
+            ledger=booth.ledger,
+            breakers=booth.breakers,
+            figures=telemetry.figures,
+            recent=telemetry.recent,
+            clock=booth.clock,
+            started_wall_s=booth.clock.wall(),
+            is_draining=lambda: booth.is_draining,
+            in_flight=booth.slots.in_flight,
+            audit=_audit,
+        )
+
+    async def _measure_lag(self) -> None:
+        """How late the event loop runs a timer: the first thing to look at when all is slow."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due_s = loop.time() + _LAG_EVERY_S
+            await asyncio.sleep(_LAG_EVERY_S)
+            self._lag_s = max(0.0, loop.time() - due_s)
+
+    def _watch_gauges(self) -> None:
+        booth, figures, recorder = self._booth, self._telemetry.figures, self._telemetry.recorder
+        live = booth.live
+        figures.watch(
+            "toolbooth_calls_in_flight",
+            lambda: Counter(call.rules[0].name for call in live if call.rules),
+        )
+        figures.watch(
+            "toolbooth_open_tunnels",
+            lambda: sum(call.call.mode is Mode.CONNECT for call in live),
+        )
+        figures.watch("toolbooth_client_connections", lambda: len(self._front))
+        figures.watch("toolbooth_upstream_connections", lambda: {"idle": booth.pool.idle_count})
+        figures.watch(
+            "toolbooth_switches",
+            lambda: Counter(s.key.partition(":")[0] for s in booth.switches.active()),
+        )
+        figures.watch(
+            "toolbooth_breakers_open",
+            lambda: sum(booth.breakers.worst(t) is State.OPEN for t in booth.policy.tools),
+        )
+        figures.watch("toolbooth_runs", lambda: len(booth.ledger.runs_table))
+        figures.watch("toolbooth_record_queue_depth", lambda: recorder.depth)
+        figures.watch("toolbooth_records_written_total", lambda: recorder.written)
+        figures.watch("toolbooth_records_dropped_total", recorder.dropped)
+        figures.watch("toolbooth_captures_dropped_total", lambda: recorder.captures_dropped)
+        figures.watch("toolbooth_capture_bytes", lambda: recorder.budget.used_bytes)
+        figures.watch("toolbooth_record_sink_errors_total", lambda: recorder.sink_errors)
+        figures.watch("toolbooth_policy_info", lambda: booth.policy.version)
+        figures.watch("toolbooth_build_info", lambda: __version__)
+        figures.watch("toolbooth_draining", lambda: int(booth.is_draining))
+        figures.watch("toolbooth_event_loop_lag_seconds", lambda: self._lag_s)
+        started_s = booth.clock.wall()
+        figures.watch("toolbooth_start_time_seconds", lambda: started_s)
+
+
+def _audit(entry: dict[str, object]) -> None:
+    """Admin acts go to the process log; their own chained file comes with the audit log."""
+    _LOG.info("audit %s", orjson.dumps(entry).decode())

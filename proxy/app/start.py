@@ -1,0 +1,154 @@
+"""`toolbooth run`: start in order, serve, drain, stop in reverse.
+
+Sockets are bound first, so that a port in use leaves nothing half started. SIGTERM (or SIGINT)
+drains: readiness turns false, no new connection and no new call is taken, what is under way may
+finish within the grace and is then cut. A second signal cuts at once.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import secrets
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import uvloop
+from aiohttp import http as aiohttp_http
+
+from proxy.app.assemble import Telemetry, build_booth, open_sink
+from proxy.app.listen import ListenError, bind, bound_address
+from proxy.app.serve import Sidecar
+from proxy.app.tasks import Tasks
+from proxy.model.clock import SystemClock
+from proxy.policy.compile import load_policy
+from proxy.policy.policy import Policy
+from proxy.policy.problem import PolicyError
+from proxy.settings import Settings, SettingsError, read_settings
+from proxy.telemetry.recorder import Recorder
+
+_LOG = logging.getLogger("toolbooth")
+_RECORDER_FLUSH_S = 3.0
+
+FAILED, BAD_POLICY = 1, 2
+
+
+def run(policy_path: str | None = None) -> int:
+    """Serve until a signal; returns the exit code. Prints one clear line when it cannot start."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="toolbooth: %(message)s")
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
+    try:
+        settings = read_settings(policy_path)
+        _require_c_parser()
+        policy = _read_policy(settings)
+        sockets = _bind_all(settings)
+    except SettingsError as problem:
+        return _cannot_start(str(problem), BAD_POLICY)
+    except PolicyError as problem:
+        for error in problem.errors:
+            _LOG.error("%s: %s", settings.policy_path, error)
+        return _cannot_start("the policy has errors; nothing was started.", BAD_POLICY)
+    except ListenError as problem:
+        return _cannot_start(str(problem), FAILED)
+    try:
+        recorder = Recorder(open_sink(settings.log, SystemClock()))
+    except OSError as error:
+        return _cannot_start(f"TOOLBOOTH_LOG cannot be opened: {error.strerror}.", FAILED)
+    recorder.start()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(settings, policy, sockets, recorder))
+    finally:
+        recorder.stop(_RECORDER_FLUSH_S)
+    return 0
+
+
+def _cannot_start(sentence: str, code: int) -> int:
+    _LOG.error("cannot start: %s", sentence)
+    return code
+
+
+def _require_c_parser() -> None:
+    """aiohttp's pure-Python parser, which the control port would fall back to, accepts more than
+    HTTP allows."""
+    if aiohttp_http.HttpRequestParser.__module__ != "aiohttp._http_parser":
+        raise SettingsError("aiohttp runs without its C parser (AIOHTTP_NO_EXTENSIONS?).")
+
+
+def _read_policy(settings: Settings) -> Policy:
+    try:
+        text = Path(settings.policy_path).read_bytes()
+    except OSError as error:
+        raise SettingsError(
+            f"the policy {settings.policy_path} cannot be read: {(error.strerror or '').lower()}."
+        ) from None
+    return load_policy(text, env=settings.budget_overrides)
+
+
+def _bind_all(settings: Settings) -> list[socket.socket]:
+    wanted = (
+        ("proxy", "TOOLBOOTH_PROXY_LISTEN", settings.proxy_listen),
+        ("control API", "TOOLBOOTH_CONTROL_LISTEN", settings.control_listen),
+        ("health port", "TOOLBOOTH_HEALTH_LISTEN", settings.health_listen),
+    )
+    bound: list[socket.socket] = []
+    try:
+        for what, variable, address in wanted:
+            bound.append(bind(what, variable, address))
+    except ListenError:
+        for sock in bound:
+            sock.close()
+        raise
+    return bound
+
+
+async def _serve(
+    settings: Settings, policy: Policy, sockets: list[socket.socket], recorder: Recorder
+) -> None:
+    loop = asyncio.get_running_loop()
+    signals: asyncio.Queue[int] = asyncio.Queue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signals.put_nowait, number)
+    instance = secrets.token_hex(4)
+    telemetry = Telemetry(policy, recorder)
+    with contextlib.suppress(asyncio.CancelledError):
+        async with asyncio.TaskGroup() as group:
+            tasks = Tasks(group, _report_bug)
+            booth = build_booth(policy, tasks, telemetry, instance, _report_bug)
+            sidecar = Sidecar(settings, booth, telemetry, instance)
+            await sidecar.start(sockets)
+            _announce(policy, sockets, settings)
+            # What was loaded at start lives as long as the process: the collector need not
+            # walk it again and again.
+            gc.collect()
+            gc.freeze()
+            await signals.get()
+            _LOG.info("draining for up to %g s; a second signal ends at once", settings.drain_s)
+            await sidecar.drain(settings.drain_s, signals)
+            await sidecar.stop()
+            tasks.cancel_all()
+    _LOG.info("stopped")
+
+
+def _report_bug(bug: BaseException) -> None:
+    """An error nobody foresaw. The traceback names code, not what agents sent."""
+    _LOG.error("a bug: %s", type(bug).__name__, exc_info=bug)
+
+
+def _announce(policy: Policy, sockets: list[socket.socket], settings: Settings) -> None:
+    for name, sock in zip(("proxy", "control", "health"), sockets, strict=True):
+        _LOG.info("%s on %s", name, bound_address(sock))
+    allowed = sum(rule.allowed for rule in policy.tools.values())
+    _LOG.info("policy %s: %d tools known, %d allowed", policy.version, len(policy.tools), allowed)
+    for warning in policy.warnings:
+        _LOG.warning("policy: %s", warning)
+    if settings.control_token is None:
+        _LOG.warning(
+            "the control API asks for no token: set TOOLBOOTH_CONTROL_TOKEN unless nothing but "
+            "operators can reach %s",
+            bound_address(sockets[1]),
+        )
+    _LOG.info("switches and budgets live in memory: a restart forgets them")
+    _LOG.info("ready")

@@ -1,0 +1,165 @@
+"""What each agent has used over all its runs: calls in an hour, dollars in a day.
+
+The hour is a window of 3600 monotonic seconds that starts at the agent's first call in it. The
+day is the UTC date of the wall clock and only moves forward: a wall clock set back gives nothing
+back and charges nothing twice. (Set forward, a day does begin; nothing here can tell that from
+midnight.)
+"""
+
+from collections import OrderedDict
+from math import ceil
+
+from proxy.guards.allowance import usd
+from proxy.guards.runs import FULL_RETRY_AFTER_MS
+from proxy.model.clock import Clock, utc_date
+from proxy.model.errors import Refusal
+from proxy.model.reason import Reason
+from proxy.policy.policy import BudgetRule
+
+HOUR_S = 3600.0
+_DAY_S = 86_400
+_SWEEP = 2
+
+
+class Agent:
+    """The two windows of one agent. `held_micros` is reserved and belongs to no day yet: spend is
+    charged to the day it is settled on. `day` counts days since 1970-01-01 UTC."""
+
+    __slots__ = (
+        "agent_id", "calls", "day", "held_micros", "hour_started_s", "in_flight", "last_s",
+        "spend_micros",
+    )  # fmt: skip
+
+    def __init__(self, agent_id: str, now_s: float, day: int) -> None:
+        self.agent_id = agent_id
+        self.hour_started_s = now_s
+        self.last_s = now_s
+        self.calls = 0
+        self.day = day
+        self.spend_micros = 0
+        self.held_micros = 0
+        self.in_flight = 0
+
+    def roll_hour(self, now_s: float) -> None:
+        """Leave the hour if it is over; the next one starts at the next call let through."""
+        if now_s - self.hour_started_s >= HOUR_S:
+            self.calls = 0
+
+    def roll_day(self, day: int) -> None:
+        """Begin `day` if it is a later one."""
+        if day > self.day:
+            self.day = day
+            self.spend_micros = 0
+
+    def refuse(self, rule: BudgetRule, cost_micros: int, now_s: float) -> Refusal | None:
+        """The window that one more call of `cost_micros` would break, or None. Roll both first."""
+        if rule.max_calls_per_hour is not None and self.calls >= rule.max_calls_per_hour:
+            wait_s = self.hour_started_s + HOUR_S - now_s if self.calls else HOUR_S
+            return Refusal(
+                Reason.MAX_CALLS_PER_HOUR,
+                f"This agent has used its {rule.max_calls_per_hour} calls of this hour; the next"
+                f" hour opens in {_minutes(wait_s)}. Stop calling tools until then.",
+                "budgets.per_agent.max_calls_per_hour",
+            )
+        limit_micros = rule.max_spend_micros_per_day
+        if limit_micros is not None:
+            used_micros = self.spend_micros + self.held_micros
+            if used_micros + cost_micros > limit_micros:
+                return Refusal(
+                    Reason.MAX_SPEND_USD_PER_DAY,
+                    f"This agent has used {usd(used_micros)} of its {usd(limit_micros)} USD of"
+                    f" today and this call costs {usd(cost_micros)}; the next day opens on"
+                    f" {utc_date((self.day + 1) * _DAY_S)} at 00:00 UTC. Stop calling tools until"
+                    " then.",
+                    "budgets.per_agent.max_spend_usd_per_day",
+                )
+        return None
+
+
+class AgentTable:
+    """Every agent with a window that may still bind, least recently called first.
+
+    As with runs, none of those is evicted: a full table refuses new agents (`refused_full`).
+    Counting starts when a per-agent limit is in force; without one nothing is kept.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._agents: OrderedDict[str, Agent] = OrderedDict()
+        self._day = 0
+        self.refused_full = 0
+
+    def __len__(self) -> int:
+        return len(self._agents)
+
+    def judge(
+        self, agent_id: str, rule: BudgetRule, cost_micros: int, now_s: float
+    ) -> Agent | Refusal:
+        """The agent, if one more call fits its windows. Nothing is counted before `charge`."""
+        day = self._today()
+        agent = self._agents.get(agent_id)
+        if agent is None:
+            if not self._has_room(now_s, day, rule.max_runs):
+                self.refused_full += 1
+                return _table_full()
+            agent = Agent(agent_id, now_s, day)
+        else:
+            agent.last_s = now_s
+            self._agents.move_to_end(agent_id)
+            agent.roll_hour(now_s)
+            agent.roll_day(day)
+        refusal = agent.refuse(rule, cost_micros, now_s)
+        return agent if refusal is None else refusal
+
+    def charge(self, agent: Agent, cost_micros: int, now_s: float) -> None:
+        """Count a call of an agent that was judged and hold its cost."""
+        if agent.calls == 0:
+            agent.hour_started_s = now_s
+        agent.calls += 1
+        agent.held_micros += cost_micros
+        agent.in_flight += 1
+        self._agents[agent.agent_id] = agent
+
+    def settle(self, agent: Agent, held_micros: int, cost_micros: int) -> None:
+        """The call cost `cost_micros`, which is today's spend."""
+        agent.roll_day(self._today())
+        agent.held_micros -= held_micros
+        agent.spend_micros += cost_micros
+        agent.in_flight -= 1
+
+    def refund(self, agent: Agent, held_micros: int, hour_started_s: float) -> None:
+        """As if the call of the window that began at `hour_started_s` had not been made."""
+        agent.held_micros -= held_micros
+        agent.in_flight -= 1
+        if agent.hour_started_s == hour_started_s and agent.calls:
+            agent.calls -= 1
+
+    def _today(self) -> int:
+        self._day = max(self._day, int(self._clock.wall() // _DAY_S))
+        return self._day
+
+    def _has_room(self, now_s: float, day: int, limit: int) -> bool:
+        for _ in range(min(_SWEEP, len(self._agents))):
+            oldest = next(iter(self._agents.values()))
+            if now_s - oldest.last_s < HOUR_S or oldest.day >= day:
+                break
+            if oldest.in_flight:
+                oldest.last_s = now_s  # a call that is still going on is activity
+                self._agents.move_to_end(oldest.agent_id)
+            else:
+                del self._agents[oldest.agent_id]
+        return len(self._agents) < limit
+
+
+def _table_full() -> Refusal:
+    return Refusal(
+        Reason.STATE_UNAVAILABLE,
+        "The table of agents is full, so no new agent can start now; try again later.",
+        "budgets.per_agent",
+        FULL_RETRY_AFTER_MS,
+    )
+
+
+def _minutes(wait_s: float) -> str:
+    minutes = max(1, ceil(wait_s / 60))
+    return "1 minute" if minutes == 1 else f"{minutes} minutes"

@@ -1,0 +1,116 @@
+"""What is left of a run, in words: the values of `Toolbooth-Budget` and `Toolbooth-Warning`, and
+the operator's view.
+
+Only reads. Strings are put together by hand, since they are built for every answer.
+"""
+
+from typing import NamedTuple, Protocol
+
+from proxy.policy.policy import MICROS_PER_USD, BudgetRule
+
+_Number = int | float
+
+
+class Usage(Protocol):
+    """The part of a run that is counted."""
+
+    started_s: float
+    steps: int
+    tool_calls: int
+    spend_micros: int
+    held_micros: int
+    tokens: int
+    byte_count: int
+
+
+class Amounts(NamedTuple):
+    """One number per limit; None where there is no limit."""
+
+    steps: int | None
+    tool_calls: int | None
+    seconds: float | None
+    spend_micros: int | None
+    tokens: int | None
+    bytes: int | None
+
+
+def used_amounts(run: Usage, now_s: float) -> Amounts:
+    """What the run has used; spend includes what is reserved."""
+    return Amounts(
+        run.steps,
+        run.tool_calls,
+        now_s - run.started_s,
+        run.spend_micros + run.held_micros,
+        run.tokens,
+        run.byte_count,
+    )
+
+
+def left_amounts(run: Usage, rule: BudgetRule, now_s: float) -> Amounts:
+    """What the run may still use, never below zero; None without a limit."""
+    spend_micros = run.spend_micros + run.held_micros
+    return Amounts(
+        None if rule.max_steps is None else max(0, rule.max_steps - run.steps),
+        None if rule.max_tool_calls is None else max(0, rule.max_tool_calls - run.tool_calls),
+        None if rule.max_seconds is None else max(0.0, rule.max_seconds - now_s + run.started_s),
+        None if rule.max_spend_micros is None else max(0, rule.max_spend_micros - spend_micros),
+        None if rule.max_tokens is None else max(0, rule.max_tokens - run.tokens),
+        None if rule.max_bytes is None else max(0, rule.max_bytes - run.byte_count),
+    )
+
+
+def left_text(run: Usage, rule: BudgetRule, now_s: float) -> str:
+    """`steps=24, tool-calls=11, seconds=57, spend-usd=0.99`: the limits that exist, in that order,
+    then tokens and bytes. Seconds are rounded down. Empty without any limit."""
+    parts = []
+    steps, tool_calls, seconds, spend_micros, tokens, byte_count = left_amounts(run, rule, now_s)
+    if steps is not None:
+        parts.append(f"steps={steps}")
+    if tool_calls is not None:
+        parts.append(f"tool-calls={tool_calls}")
+    if seconds is not None:
+        parts.append(f"seconds={int(seconds)}")
+    if spend_micros is not None:
+        parts.append(f"spend-usd={usd(spend_micros)}")
+    if tokens is not None:
+        parts.append(f"tokens={tokens}")
+    if byte_count is not None:
+        parts.append(f"bytes={byte_count}")
+    return ", ".join(parts)
+
+
+def warning_text(run: Usage, rule: BudgetRule, now_s: float) -> str | None:
+    """`tool-calls 80% used (10 of 12)`: the limit the run is nearest to and the highest `warn_at`
+    it has passed, or None. A limit of zero never warns; it refuses."""
+    if not rule.warn_at:
+        return None
+    nearest, nearest_share = None, 0.0
+    for name, used, limit in (
+        ("steps", run.steps, rule.max_steps),
+        ("tool-calls", run.tool_calls, rule.max_tool_calls),
+        ("seconds", now_s - run.started_s, rule.max_seconds),
+        ("spend-usd", run.spend_micros + run.held_micros, rule.max_spend_micros),
+        ("tokens", run.tokens, rule.max_tokens),
+        ("bytes", run.byte_count, rule.max_bytes),
+    ):
+        if limit and used / limit > nearest_share:
+            nearest, nearest_share = (name, used, limit), used / limit
+    threshold = max((share for share in rule.warn_at if share <= nearest_share), default=None)
+    if nearest is None or threshold is None:
+        return None
+    name, used, limit = nearest
+    percent = f"{round(threshold * 100, 2):g}"
+    return f"{name} {percent}% used ({_shown(name, used)} of {_shown(name, limit)})"
+
+
+def usd(micros: int) -> str:
+    """Dollars with two to six decimals: `0.99`, `1.00`, `0.000125`."""
+    dollars, rest = divmod(micros, MICROS_PER_USD)
+    decimals = f"{rest:06d}"
+    return f"{dollars}.{decimals[:2]}{decimals[2:].rstrip('0')}"
+
+
+def _shown(name: str, amount: _Number) -> str:
+    if name == "spend-usd":
+        return usd(int(amount))
+    return str(int(amount)) if name == "seconds" else str(amount)

@@ -1,0 +1,222 @@
+"""The ledger: reserve before the call, settle after it, refund what was refused later on.
+
+What is reserved counts as used, in the same step that judges it. So a hundred calls at once
+cannot each see the last place free, and a budget is never oversold.
+
+State outlives policy: every call is judged by the rule it brings, so a limit that is raised or
+lowered holds from the next call on. (Limits raised for a single run would be another rule passed
+in for that run; nothing here would change.)
+"""
+
+from typing import NamedTuple
+
+from proxy.guards.agents import Agent, AgentTable
+from proxy.guards.allowance import Amounts, left_amounts, left_text, used_amounts, warning_text
+from proxy.guards.runs import Run, RunTable, run_table_full
+from proxy.model.call import Caller, Kind
+from proxy.model.clock import Clock
+from proxy.model.errors import Refusal
+from proxy.policy.policy import BudgetRule
+
+
+class RunView(NamedTuple):
+    """One run, for the operator. `age_s` since its first call, `idle_s` since its last one."""
+
+    run_id: str
+    used: Amounts
+    left: Amounts
+    age_s: float
+    idle_s: float
+    in_flight: int
+    refusals: int
+    looped: bool
+
+
+class Ledger:
+    """The budgets of all runs and agents, in this process.
+
+    `refused_full` and `agents.refused_full` count the refusals of full tables,
+    `runs.loops_unlearned` the calls that loop detection had no room for.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.runs_table = RunTable()
+        self.agents_table = AgentTable(clock)
+        self.refused_full = 0
+
+    def reserve(
+        self,
+        rule: BudgetRule,
+        caller: Caller,
+        kind: Kind,
+        cost_micros: int,
+        loop_key: int | None,
+    ) -> "Reservation | Refusal":
+        """Hold one call and `cost_micros` of the run and the agent, or say which limit is in the
+        way. Refused calls count nothing and never start a run.
+
+        `loop_key` None: this call takes no part in loop detection. The run's clock starts at its
+        first reserved call, and goes on if that one is refunded.
+        """
+        now_s = self._clock.monotonic()
+        run = self.runs_table.find(caller.run_id, now_s, rule.run_retention_s)
+        is_new = run is None
+        if run is None:
+            if not self.runs_table.has_room(now_s, rule):
+                self.refused_full += 1
+                return run_table_full()
+            run = Run(caller.run_id, now_s)
+        is_step = kind is Kind.MODEL
+        refusal = run.refuse(rule, is_step, cost_micros, now_s)
+        if refusal is None and loop_key is not None:
+            refusal = run.refuse_loop(rule, loop_key)
+        agent = None
+        if refusal is None and _limits_agents(rule):
+            verdict = self.agents_table.judge(caller.agent_id, rule, cost_micros, now_s)
+            if isinstance(verdict, Agent):
+                agent = verdict
+            else:
+                refusal = verdict
+        if refusal is not None:
+            run.refusals += 1
+            return refusal
+        if is_new:
+            self.runs_table.add(run)
+        return Reservation(self, rule, run, agent, is_step, cost_micros, loop_key, now_s)
+
+    def run_view(self, rule: BudgetRule, run_id: str) -> RunView | None:
+        """One run, or None if it is unknown."""
+        run = self.runs_table.peek(run_id)
+        return None if run is None else _view(run, rule, self._clock.monotonic())
+
+    def runs(self, rule: BudgetRule, limit: int) -> list[RunView]:
+        """At most `limit` runs, the last called first."""
+        now_s = self._clock.monotonic()
+        return [_view(run, rule, now_s) for run in self.runs_table.recent(limit)]
+
+    def forget(self, run_id: str) -> bool:
+        """Start this run anew, ended or not: the operator's word. Calls still in flight settle on
+        the forgotten run; the agent's windows stay."""
+        return self.runs_table.forget(run_id)
+
+    def now_s(self) -> float:
+        """The ledger's monotonic clock."""
+        return self._clock.monotonic()
+
+
+class Reservation:
+    """One call's place in the budgets; made only by `Ledger.reserve`.
+
+    Must end in `settle` (the call was made) or `refund` (it was refused later on). Whichever
+    comes first counts, everything after it does nothing, so both may stand in a `finally`.
+    """
+
+    __slots__ = (
+        "_agent", "_cost_micros", "_hour_started_s", "_is_open", "_is_step", "_ledger",
+        "_loop_key", "_rule", "_run", "run_deadline_s",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        rule: BudgetRule,
+        run: Run,
+        agent: Agent | None,
+        is_step: bool,
+        cost_micros: int,
+        loop_key: int | None,
+        now_s: float,
+    ) -> None:
+        self._ledger = ledger
+        self._rule = rule
+        self._run = run
+        self._agent = agent
+        self._is_step = is_step
+        self._cost_micros = cost_micros
+        self._is_open = True
+        self._hour_started_s = 0.0
+        self._loop_key: int | None = None  # what `refund` must unlearn
+        # The instant at which the run's seconds end, monotonic; None: they do not.
+        self.run_deadline_s = None if rule.max_seconds is None else run.started_s + rule.max_seconds
+        if is_step:
+            run.steps += 1
+        else:
+            run.tool_calls += 1
+        run.held_micros += cost_micros
+        run.in_flight += 1
+        if loop_key is not None and rule.loop_limit is not None:
+            self._loop_key = loop_key if ledger.runs_table.learn(run, loop_key) else None
+        if agent is not None:
+            ledger.agents_table.charge(agent, cost_micros, now_s)
+            self._hour_started_s = agent.hour_started_s
+
+    def add_bytes(self, count: int) -> bool:
+        """Charge bytes as they flow, of request and answer. False once the run has more than its
+        `max_bytes`: cut the call. Exactly the limit still fits. Bytes are never refunded."""
+        run = self._run
+        run.byte_count += count
+        limit_bytes = self._rule.max_bytes
+        return limit_bytes is None or run.byte_count <= limit_bytes
+
+    def settle(self, cost_micros: int, tokens: int = 0) -> None:
+        """The call was made and cost `cost_micros` in the end, more or less than was held.
+
+        Negative amounts count as zero: they come from an upstream's `usage`, which must not be
+        able to hand money back.
+        """
+        if not self._is_open:
+            return
+        self._is_open = False
+        run = self._run
+        cost_micros = max(0, cost_micros)
+        run.held_micros -= self._cost_micros
+        run.spend_micros += cost_micros
+        run.tokens += max(0, tokens)
+        run.in_flight -= 1
+        self._ledger.runs_table.touch(run, self._ledger.now_s())
+        if self._agent is not None:
+            self._ledger.agents_table.settle(self._agent, self._cost_micros, cost_micros)
+
+    def refund(self) -> None:
+        """The call was refused after all: as if it had never been reserved, the agent's windows
+        and the loop count included. A run that was ended stays ended."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        run = self._run
+        if self._is_step:
+            run.steps -= 1
+        else:
+            run.tool_calls -= 1
+        run.held_micros -= self._cost_micros
+        run.in_flight -= 1
+        if self._loop_key is not None:
+            self._ledger.runs_table.unlearn(run, self._loop_key)
+        if self._agent is not None:
+            self._ledger.agents_table.refund(self._agent, self._cost_micros, self._hour_started_s)
+
+    def left(self) -> str:
+        """The value of `Toolbooth-Budget`; empty if nothing is limited."""
+        return left_text(self._run, self._rule, self._ledger.now_s())
+
+    def warning(self) -> str | None:
+        """The value of `Toolbooth-Warning`, if a `warn_at` was passed."""
+        return warning_text(self._run, self._rule, self._ledger.now_s())
+
+
+def _limits_agents(rule: BudgetRule) -> bool:
+    return rule.max_calls_per_hour is not None or rule.max_spend_micros_per_day is not None
+
+
+def _view(run: Run, rule: BudgetRule, now_s: float) -> RunView:
+    return RunView(
+        run.run_id,
+        used_amounts(run, now_s),
+        left_amounts(run, rule, now_s),
+        now_s - run.started_s,
+        now_s - run.last_s,
+        run.in_flight,
+        run.refusals,
+        run.looped,
+    )

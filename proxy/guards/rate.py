@@ -1,0 +1,203 @@
+"""Rate limits: leaky buckets (aiolimiter) that a call may wait for, a little, in line.
+
+aiolimiter keeps the level and the timer of the one call at the head of a line. What it does not
+do is done here: a line in which newcomers cannot overtake, the wait known beforehand, a refusal at
+once where that wait is too long, and a bounded number of buckets.
+"""
+
+import asyncio
+from collections import OrderedDict
+from math import ceil
+
+from aiolimiter import AsyncLimiter
+
+from proxy.model.call import Caller
+from proxy.model.clock import Clock
+from proxy.model.errors import Refusal
+from proxy.model.reason import Reason
+from proxy.policy.policy import RateRule, RateScope
+
+WAITERS_LIMIT = 1_000  # per bucket
+FULL_RETRY_AFTER_MS = 1_000
+_SWEEP = 2
+
+
+class _Bucket:
+    """One leaky bucket, its line, and our mirror of its level.
+
+    The limiter tells yes or no, but neither how full it is nor how long a wait would be. `level`
+    is that, as of `checked_s`: it leaks `requests / per_s` a second and each granted call adds 1.
+    """
+
+    __slots__ = ("checked_s", "level", "limiter", "line", "per_s", "requests", "waiting")
+
+    def __init__(self, rule: RateRule, now_s: float) -> None:
+        self.requests = rule.requests
+        self.per_s = rule.per_s
+        self.limiter = AsyncLimiter(rule.requests, rule.per_s)
+        self.line: asyncio.Lock | None = None  # first come, first served; made when it is needed
+        self.waiting = 0
+        self.level = 0.0
+        self.checked_s = now_s
+
+    def leak(self, now_s: float) -> None:
+        rate = self.requests / self.per_s
+        self.level = max(0.0, self.level - (now_s - self.checked_s) * rate)
+        self.checked_s = now_s
+
+    def wait_s(self, now_s: float) -> float:
+        """How long a call that joins the line now would wait; everybody in it goes first."""
+        self.leak(now_s)
+        needed = self.level + self.waiting + 1 - self.requests
+        return max(0.0, needed * self.per_s / self.requests)
+
+    def is_drained(self, now_s: float) -> bool:
+        """Untouched for `per_s`, in which any bucket runs empty: a new one would be the same."""
+        return self.waiting == 0 and now_s - self.checked_s >= self.per_s
+
+
+_Shelf = OrderedDict[str, _Bucket]  # buckets of one tool and scope, longest unused first
+
+
+class RateLimits:
+    """The buckets of all tools, runs and agents, at most `limit`.
+
+    Only a drained bucket is dropped for another; when all are live, a call that needs a new one
+    is refused and counted in `refused_full`. Evicting a live one would hand a full allowance to
+    whoever invents names fastest.
+    """
+
+    def __init__(self, clock: Clock, limit: int = 100_000) -> None:
+        self._clock = clock
+        self._limit = limit
+        self._shelves: dict[tuple[str, RateScope], _Shelf] = {}
+        self._count = 0
+        self.refused_full = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    async def take(self, tool: str, rule: RateRule, caller: Caller) -> Refusal | None:
+        """Take one request from the caller's bucket, waiting in line at most `max_wait_s`.
+
+        Never yields to the event loop while there is capacity and nobody waits. The wait is worked
+        out on arrival and is an upper bound, since nobody overtakes: a call that would wait longer
+        than `max_wait_s` is refused at once, with that wait as `retry_after_ms`. Cancelling a
+        waiting call takes it out of the line and costs nothing.
+        """
+        now_s = self._clock.monotonic()
+        bucket = self._find(tool, rule, caller, now_s)
+        if bucket is None:
+            self.refused_full += 1
+            return Refusal(
+                Reason.RATE_LIMITED,
+                "The table of rate limits is full; try again in a moment.",
+                "tools.rate_limits",
+                FULL_RETRY_AFTER_MS,
+            )
+        if bucket.requests != rule.requests or bucket.per_s != rule.per_s:
+            bucket = await self._changed(bucket, tool, rule, caller, now_s)
+        bucket.leak(now_s)
+        if bucket.waiting == 0 and bucket.limiter.has_capacity():
+            await bucket.limiter.acquire()  # does not suspend right after has_capacity()
+            bucket.level += 1
+            return None
+        wait_s = bucket.wait_s(now_s)
+        if wait_s > rule.max_wait_s or rule.max_wait_s <= 0 or bucket.waiting >= WAITERS_LIMIT:
+            return _refusal(tool, rule, wait_s)
+        await self._queue(bucket)
+        return None
+
+    def waiting(self, tool: str) -> int:
+        """Calls of `tool` in line, over all its buckets. For the operator: looks at each."""
+        return sum(
+            bucket.waiting
+            for (name, _), shelf in self._shelves.items()
+            if name == tool
+            for bucket in shelf.values()
+        )
+
+    async def _queue(self, bucket: _Bucket) -> None:
+        # asyncio.Lock hands over in order of arrival and forgets the cancelled; only its holder
+        # waits on the limiter, so that nobody can slip past when the limiter's timer is due.
+        if bucket.line is None:
+            bucket.line = asyncio.Lock()
+        bucket.waiting += 1
+        try:
+            async with bucket.line:
+                await bucket.limiter.acquire()
+                bucket.leak(self._clock.monotonic())
+                bucket.level += 1
+        finally:
+            bucket.waiting -= 1
+
+    def _find(self, tool: str, rule: RateRule, caller: Caller, now_s: float) -> _Bucket | None:
+        scope = rule.scope
+        who = ""
+        if scope is RateScope.RUN:
+            who = caller.run_id
+        elif scope is RateScope.AGENT:
+            who = caller.agent_id
+        key = (tool, scope)
+        shelf = self._shelves.get(key)
+        if shelf is not None:
+            bucket = shelf.get(who)
+            if bucket is not None:
+                shelf.move_to_end(who)
+                return bucket
+            self._drop_drained(key, now_s)
+        if self._count >= self._limit and not self._make_room(now_s):
+            return None
+        bucket = _Bucket(rule, now_s)
+        self._shelves.setdefault(key, OrderedDict())[who] = bucket
+        self._count += 1
+        return bucket
+
+    def _make_room(self, now_s: float) -> bool:
+        # Looks at two buckets of each tool; only when the table is full.
+        for key in list(self._shelves):
+            self._drop_drained(key, now_s)
+            if self._count < self._limit:
+                return True
+        return False
+
+    def _drop_drained(self, key: tuple[str, RateScope], now_s: float) -> None:
+        shelf = self._shelves[key]
+        for _ in range(min(_SWEEP, len(shelf))):
+            who, oldest = next(iter(shelf.items()))
+            if not oldest.is_drained(now_s):
+                return
+            del shelf[who]
+            self._count -= 1
+        if not shelf:
+            del self._shelves[key]
+
+    async def _changed(
+        self, old: _Bucket, tool: str, rule: RateRule, caller: Caller, now_s: float
+    ) -> _Bucket:
+        """A bucket for a changed rule, as full as the old one, in requests.
+
+        Who waits in the old line is served by the old bucket and counts as level here, so that a
+        change (or two policies side by side) never opens a second allowance.
+        """
+        old.leak(now_s)
+        bucket = _Bucket(rule, now_s)
+        # The mirror may stand above the brim: cutting it off would lose calls at every change
+        # back and forth, and so let them through again.
+        bucket.level = old.level + old.waiting
+        brim = min(float(rule.requests), bucket.level)
+        await bucket.limiter.acquire(brim)  # an empty bucket: does not suspend
+        who = {RateScope.RUN: caller.run_id, RateScope.AGENT: caller.agent_id}.get(rule.scope, "")
+        self._shelves[tool, rule.scope][who] = bucket
+        return bucket
+
+
+def _refusal(tool: str, rule: RateRule, wait_s: float) -> Refusal:
+    retry_after_ms = max(1, ceil(wait_s * 1000))
+    return Refusal(
+        Reason.RATE_LIMITED,
+        f"{tool} allows {rule.requests} requests per {rule.per_s:g} s; wait"
+        f" {retry_after_ms / 1000:g} s before calling it again.",
+        "tools.rate_limits",
+        retry_after_ms,
+    )

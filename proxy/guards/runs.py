@@ -1,0 +1,223 @@
+"""What each run has used, and the limits of a run.
+
+Arithmetic on one `Run` and the bounded table that holds them. `budget.py` puts them together
+with the agents' windows.
+"""
+
+from collections import OrderedDict
+
+from proxy.guards.allowance import usd
+from proxy.model.errors import Refusal
+from proxy.model.reason import Reason
+from proxy.policy.policy import BudgetRule
+
+LOOP_KEYS_PER_RUN = 1_024
+LOOP_KEYS_LIMIT = 1_000_000  # over all runs, about 100 MB
+FULL_RETRY_AFTER_MS = 5_000
+_SWEEP = 2  # entries looked at per new one: the table shrinks faster than it grows
+
+
+class Run:
+    """What one run has used. Everything that is reserved counts as used.
+
+    `spend_micros` is settled, `held_micros` reserved. Times are monotonic. `loops` counts equal
+    calls by loop key, and is made on the first one. `looped`: it was caught in a loop, which ends
+    it for good.
+    """
+
+    __slots__ = (
+        "byte_count", "held_micros", "in_flight", "last_s", "looped", "loops", "refusals",
+        "run_id", "spend_micros", "started_s", "steps", "tokens", "tool_calls",
+    )  # fmt: skip
+
+    def __init__(self, run_id: str, now_s: float) -> None:
+        self.run_id = run_id
+        self.started_s = now_s
+        self.last_s = now_s
+        self.steps = 0
+        self.tool_calls = 0
+        self.spend_micros = 0
+        self.held_micros = 0
+        self.tokens = 0
+        self.byte_count = 0
+        self.in_flight = 0
+        self.refusals = 0
+        self.looped = False
+        self.loops: dict[int, int] | None = None
+
+    def refuse(
+        self, rule: BudgetRule, is_step: bool, cost_micros: int, now_s: float
+    ) -> Refusal | None:
+        """The first limit that one more call of `cost_micros` would break, or None.
+
+        Spend refuses what would go over the limit, so a free call still passes at exactly the
+        limit. Tokens and bytes are known only afterwards, so they refuse once the limit is
+        reached.
+        """
+        if self.looped:
+            return _looped()
+        if rule.max_seconds is not None and now_s - self.started_s >= rule.max_seconds:
+            return _used_up(Reason.MAX_SECONDS, f"{rule.max_seconds:g} seconds")
+        if is_step:
+            if rule.max_steps is not None and self.steps >= rule.max_steps:
+                return _used_up(Reason.MAX_STEPS, f"{rule.max_steps} steps")
+        elif rule.max_tool_calls is not None and self.tool_calls >= rule.max_tool_calls:
+            return _used_up(Reason.MAX_TOOL_CALLS, f"{rule.max_tool_calls} tool calls")
+        if rule.max_spend_micros is not None:
+            used_micros = self.spend_micros + self.held_micros
+            if used_micros + cost_micros > rule.max_spend_micros:
+                return _spent(used_micros, rule.max_spend_micros, cost_micros)
+        if rule.max_tokens is not None and self.tokens >= rule.max_tokens:
+            return _used_up(Reason.MAX_TOKENS, f"{rule.max_tokens} tokens")
+        if rule.max_bytes is not None and self.byte_count >= rule.max_bytes:
+            return _used_up(Reason.MAX_BYTES, f"{rule.max_bytes} bytes")
+        return None
+
+    def refuse_loop(self, rule: BudgetRule, loop_key: int) -> Refusal | None:
+        """End the run if `loop_key` has passed `loop_limit` times already."""
+        if rule.loop_limit is None:
+            return None
+        passed = 0 if self.loops is None else self.loops.get(loop_key, 0)
+        if passed < rule.loop_limit:
+            return None
+        self.looped = True
+        return _looped()
+
+
+class RunTable:
+    """Every run remembered, least recently called first.
+
+    Nothing that still binds is evicted to make room: a run is forgotten when nothing of it is in
+    flight and its retention has passed since its last call, granted or refused. A full table
+    refuses new runs, since evicting would hand a fresh budget to whoever floods it with names.
+    """
+
+    def __init__(self) -> None:
+        self._runs: OrderedDict[str, Run] = OrderedDict()
+        self._loop_keys = 0
+        self.loops_unlearned = 0  # calls whose loop key found no room
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def peek(self, run_id: str) -> Run | None:
+        """The run, for an onlooker."""
+        return self._runs.get(run_id)
+
+    def recent(self, limit: int) -> list[Run]:
+        """At most `limit` runs, the last called first."""
+        return [run for run, _ in zip(reversed(self._runs.values()), range(limit), strict=False)]
+
+    def find(self, run_id: str, now_s: float, retention_s: float) -> Run | None:
+        """The run that is being called, or None if it is new or forgotten."""
+        run = self._runs.get(run_id)
+        if run is None:
+            return None
+        if run.in_flight == 0 and now_s - run.last_s >= retention_s:
+            self.forget(run_id)
+            return None
+        run.last_s = now_s
+        self._runs.move_to_end(run_id)
+        return run
+
+    def has_room(self, now_s: float, rule: BudgetRule) -> bool:
+        """Is there room for one more? Forgets what is due, a few entries at a time."""
+        for _ in range(min(_SWEEP, len(self._runs))):
+            oldest = next(iter(self._runs.values()))
+            if now_s - oldest.last_s < rule.run_retention_s:
+                break
+            if oldest.in_flight:
+                oldest.last_s = now_s  # a call that is still going on is activity
+                self._runs.move_to_end(oldest.run_id)
+            else:
+                self.forget(oldest.run_id)
+        return len(self._runs) < rule.max_runs
+
+    def add(self, run: Run) -> None:
+        """Remember a new run; ask `has_room` first."""
+        self._runs[run.run_id] = run
+
+    def touch(self, run: Run, now_s: float) -> None:
+        """A call of the run ended. Nothing happens to a run that was forgotten meanwhile."""
+        if self._runs.get(run.run_id) is run:
+            run.last_s = now_s
+            self._runs.move_to_end(run.run_id)
+
+    def forget(self, run_id: str) -> bool:
+        """Drop a run; its next call starts it anew."""
+        run = self._runs.pop(run_id, None)
+        if run is None:
+            return False
+        if run.loops is not None:
+            self._loop_keys -= len(run.loops)
+            run.loops = None
+        return True
+
+    def learn(self, run: Run, loop_key: int) -> bool:
+        """Count one pass of `loop_key`; False if there is no room for another key."""
+        loops = run.loops
+        if loops is None:
+            loops = run.loops = {}
+        passed = loops.get(loop_key, 0)
+        if passed == 0:
+            if len(loops) >= LOOP_KEYS_PER_RUN or self._loop_keys >= LOOP_KEYS_LIMIT:
+                self.loops_unlearned += 1
+                return False
+            self._loop_keys += 1
+        loops[loop_key] = passed + 1
+        return True
+
+    def unlearn(self, run: Run, loop_key: int) -> None:
+        """Take back one `learn` that returned True."""
+        loops = run.loops
+        if loops is None or loop_key not in loops:
+            return  # the run was forgotten meanwhile, and its counts with it
+        loops[loop_key] -= 1
+        if loops[loop_key] == 0:
+            del loops[loop_key]
+            self._loop_keys -= 1
+
+
+_RULES = {
+    Reason.MAX_STEPS: "runtime.env.AGENT_MAX_STEPS",
+    Reason.MAX_TOOL_CALLS: "runtime.env.AGENT_MAX_TOOL_CALLS",
+    Reason.MAX_SECONDS: "runtime.env.AGENT_MAX_SECONDS",
+    Reason.MAX_TOKENS: "budgets.max_tokens",
+    Reason.MAX_BYTES: "budgets.max_bytes",
+}
+
+
+def run_table_full() -> Refusal:
+    """The answer to a run that would not fit."""
+    return Refusal(
+        Reason.STATE_UNAVAILABLE,
+        "The table of runs is full, so no new run can be started now; try again later.",
+        "budgets",
+        FULL_RETRY_AFTER_MS,
+    )
+
+
+def _used_up(reason: Reason, what: str) -> Refusal:
+    return Refusal(
+        reason,
+        f"This run has used its {what}; stop calling tools and finish with what you have.",
+        _RULES[reason],
+    )
+
+
+def _spent(used_micros: int, limit_micros: int, cost_micros: int) -> Refusal:
+    return Refusal(
+        Reason.MAX_SPEND_USD,
+        f"This run has used {usd(used_micros)} of its {usd(limit_micros)} USD and this call costs"
+        f" {usd(cost_micros)}; stop calling tools and finish with what you have.",
+        "budgets.max_spend_usd",
+    )
+
+
+def _looped() -> Refusal:
+    return Refusal(
+        Reason.LOOP_DETECTED,
+        "This run has repeated the same call too often and was ended; stop calling tools and"
+        " finish with what you have.",
+        "budgets.loop_limit",
+    )

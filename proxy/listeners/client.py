@@ -1,0 +1,354 @@
+"""A client's HTTP/1 connection: requests in, one after the other, answers out in their order.
+
+One task a connection reads "take the next request, walk it, go on". Bytes that come during a walk
+are its content, or wait in a bounded buffer for their turn, so pipelined requests are judged one
+by one and nothing that follows a request is looked at before its answer is out. Why not an
+existing server: docs/decisions/0002-own-http-front.md.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from proxy.listeners.body import ClientBody
+from proxy.listeners.exchange import ClientExchange
+from proxy.listeners.ways_in import Inside, read_call
+from proxy.model.call import Origin
+from proxy.model.errors import BadMessage, Refusal, Stopped
+from proxy.model.reason import Reason
+from proxy.pipeline.exchange import Flow
+from proxy.pipeline.handle import handle
+from proxy.wire.body import NO_CONTENT, Framing, request_framing
+from proxy.wire.forward import nominated
+from proxy.wire.head import RequestHead, find_head_end, parse_request_head
+
+if TYPE_CHECKING:
+    from proxy.listeners.front import Front
+
+_MAX_WAITING_BYTES = 64 * 1024  # pipelined bytes held while a call walks
+_WRITE_HIGH_BYTES = 256 * 1024
+_HALF_CLOSE_GRACE_S = 1.0  # a client that only half-closed still gets an answer this fast
+_CUT_GRACE_S = 0.5
+_GONE = Refusal(Reason.CLIENT_GONE, "The client closed its connection.")
+_UNREADABLE = RequestHead("", "", 1, [], {})
+_UPPER_A, _UPPER_Z, _LOWER_A, _LOWER_Z = 65, 90, 97, 122
+
+
+class ClientConnection(asyncio.Protocol):
+    """One client. `inside` is set where this is the plain HTTP found in a tunnel."""
+
+    __slots__ = (
+        "_buffer", "_eof", "_exchange", "_flow", "_inside", "_is_paused", "_linger_since_s",
+        "_loop", "_searched", "_task", "_transport", "_waiter", "_writable", "client_address",
+        "front", "is_lost", "quiet_since_s",
+    )  # fmt: skip
+
+    def __init__(self, front: "Front", inside: Inside | None = None) -> None:
+        self.front = front
+        self.client_address = ""
+        self.is_lost = False
+        self.quiet_since_s = 0.0  # when the current head, or the silence before it, began
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._inside = inside
+        self._buffer = b""
+        self._searched = 0
+        self._eof = False
+        self._exchange: ClientExchange | None = None
+        self._flow: Flow | None = None
+        self._is_paused = False
+        self._linger_since_s = 0.0
+        self._task: asyncio.Task[None] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
+
+    # --- asyncio.Protocol ---------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=_WRITE_HIGH_BYTES)
+        peer = transport.get_extra_info("peername")
+        self.client_address = str(peer[0]) if peer else "local"
+        self.quiet_since_s = self._loop.time()
+        if not self.front.admit(self):
+            self._turn_away()
+            return
+        self._task = self.front.booth.spawn(self._serve())
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes: content of the request being walked, or of the ones after it."""
+        if self._linger_since_s:
+            return  # only read so that the close does not turn into a reset
+        exchange = self._exchange
+        if exchange is not None and not exchange.body.is_over:
+            data = exchange.body.feed(data)
+            if not data:
+                return
+        if not self._buffer:
+            self._buffer = data
+            if exchange is None:
+                self.quiet_since_s = self._loop.time()
+        else:
+            self._buffer += data
+        if exchange is None:
+            self._wake()
+        elif len(self._buffer) > _MAX_WAITING_BYTES:
+            self._pause()
+
+    def eof_received(self) -> bool:
+        """The client has finished sending. That is a half-close, or all we see of a client that
+        went away: it gets an answer that is nearly there, and no more."""
+        self._eof = True
+        exchange = self._exchange
+        if exchange is not None:
+            exchange.body.fail(BadMessage("The request's content was cut short."))
+            self._loop.call_later(_HALF_CLOSE_GRACE_S, self._stop_walk, exchange)
+        self._wake()
+        return not self._linger_since_s
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self.is_lost = True
+        self._transport = None
+        self.front.forget(self)
+        exchange = self._exchange
+        if exchange is not None:
+            exchange.body.fail(BadMessage("The client closed its connection."))
+            self._stop_walk(exchange)
+        self._wake()
+        self.resume_writing()
+
+    def pause_writing(self) -> None:
+        """The client reads slowly."""
+        self._writable = self._loop.create_future()
+        if self._flow is not None:
+            self._flow.pause()
+
+    def resume_writing(self) -> None:
+        """It caught up."""
+        writable, self._writable = self._writable, None
+        if writable is not None and not writable.done():
+            writable.set_result(None)
+        if self._flow is not None:
+            self._flow.resume()
+
+    # --- the requests -------------------------------------------------------------------
+
+    async def _serve(self) -> None:
+        try:
+            while (exchange := await self._next()) is not None:
+                self._exchange = exchange
+                await self._walk(exchange)
+                if not self._may_go_on(exchange):
+                    break
+                self._exchange = None
+                self.quiet_since_s = self._loop.time()
+                if self._writable is not None:
+                    await self._writable  # answers nobody reads must not pile up
+        finally:
+            self._exchange = None
+            self._end()
+
+    async def _next(self) -> ClientExchange | None:
+        """The next request, or None when there will be none."""
+        while True:
+            if self._buffer:
+                try:
+                    exchange = self._read_head()
+                except BadMessage as problem:
+                    self._refuse_bytes(problem)
+                    return None
+                if exchange is not None:
+                    return exchange
+            if self._eof or self.is_lost:
+                return None
+            self._resume()
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+
+    def _read_head(self) -> ClientExchange | None:
+        buffer = self._buffer
+        if buffer[:1] in b"\r\n":  # RFC 9112 section 2.2: an empty line before a request
+            buffer = self._buffer = buffer.removeprefix(b"\r\n")
+            if buffer in (b"", b"\r"):
+                return None
+        first = buffer[0]
+        if not (_UPPER_A <= first <= _UPPER_Z or _LOWER_A <= first <= _LOWER_Z):
+            raise BadMessage("These bytes are not an HTTP request.")
+        end = find_head_end(buffer, max(0, self._searched - 3))
+        if end < 0:
+            self._searched = len(buffer)
+            return None
+        self._searched = 0
+        head = parse_request_head(buffer[:end])
+        rest = buffer[end:]
+        framing = request_framing(head)
+        if head.method == "CONNECT":
+            if framing is not NO_CONTENT or b"content-length" in head.named:
+                raise BadMessage("CONNECT has no content.")
+            self._buffer = rest
+            return self._exchange_for(head, NO_CONTENT)
+        exchange = self._exchange_for(head, framing)
+        self._buffer = rest if exchange.body.is_over else exchange.body.feed(rest) if rest else b""
+        return exchange
+
+    def _exchange_for(self, head: RequestHead, framing: Framing) -> ClientExchange:
+        keeps = head.minor == 1 and b"close" not in nominated(head)
+        body = ClientBody(framing, self._pause, self._resume)
+        return ClientExchange(self, head, body, keeps=keeps)
+
+    async def _walk(self, exchange: ClientExchange) -> None:
+        front = self.front
+        booth = front.booth
+        call_id = front.next_call_id()
+        try:
+            asked = read_call(
+                exchange.head, booth.policy, call_id=call_id, client_address=self.client_address,
+                started_s=booth.clock.monotonic(), via_token=front.via_token, inside=self._inside,
+            )  # fmt: skip
+        except BadMessage as problem:
+            exchange.keeps = exchange.keeps and problem.reason is Reason.RUN_ID_REQUIRED
+            refusal = Refusal(problem.reason, str(problem), status=problem.status)
+            front.refuse(exchange, refusal, call_id, is_inside=self._inside is not None)
+        except Stopped as stop:
+            front.refuse(exchange, stop.refusal, call_id, is_inside=self._inside is not None)
+        else:
+            await handle(booth, exchange, asked.call, asked.gateway_rule)
+
+    def _refuse_bytes(self, problem: BadMessage) -> None:
+        """What came is no request at all: say so, and close."""
+        body = ClientBody(NO_CONTENT, self._pause, self._resume)
+        exchange = ClientExchange(self, _UNREADABLE, body, keeps=False)
+        refusal = Refusal(problem.reason, str(problem), status=problem.status)
+        inside = self._inside is not None
+        self.front.refuse(exchange, refusal, self.front.next_call_id(), is_inside=inside)
+
+    def _may_go_on(self, exchange: ClientExchange) -> bool:
+        body = exchange.body
+        return (
+            exchange.keeps and exchange.is_finished and body.is_over and not body.is_broken
+            and self._transport is not None
+        )  # fmt: skip
+
+    def _stop_walk(self, exchange: ClientExchange) -> None:
+        """The client is gone: end its call, if that is still the one under way."""
+        if self._exchange is exchange and exchange.on_gone is not None:
+            exchange.on_gone(_GONE)
+
+    # --- the transport ------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Write; bytes for a client that is gone are dropped."""
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def throttle(self, flow: Flow | None) -> None:
+        """See `Exchange.throttle`."""
+        self._flow = flow
+        if flow is not None and self._writable is not None:
+            flow.pause()
+
+    def _pause(self) -> None:
+        if self._transport is not None and not self._is_paused:
+            self._is_paused = True
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._transport is not None and self._is_paused:
+            self._is_paused = False
+            self._transport.resume_reading()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def give_away(self, head: bytes) -> tuple[asyncio.Transport, bytes]:
+        """The transport becomes a tunnel's; this connection is over."""
+        transport = self._transport
+        if transport is None:
+            raise Stopped(_GONE)
+        self._pause()
+        transport.write(head)
+        self._transport = None
+        self.front.forget(self)
+        early, self._buffer = self._buffer, b""
+        return transport, early
+
+    def govern_inside(self, transport: asyncio.Transport, held: bytes, origin: Origin) -> None:
+        """See `Exchange.govern_inside`."""
+        exchange = self._exchange
+        if exchange is None:
+            transport.abort()
+            return
+        caller = self.front.caller_of(exchange, self.client_address)
+        inner = ClientConnection(self.front, Inside(origin, caller))
+        transport.set_protocol(inner)
+        inner.connection_made(transport)
+        inner.data_received(held)
+        transport.resume_reading()
+
+    def cut(self, *, is_reset: bool) -> None:
+        """Close in the middle of an answer, so that the client sees it."""
+        transport = self._transport
+        if transport is None:
+            return
+        if is_reset:
+            transport.abort()
+        else:
+            transport.close()
+            self._loop.call_later(_CUT_GRACE_S, transport.abort)
+
+    def _turn_away(self) -> None:
+        """There are too many connections: say so in one write, without reading."""
+        body = ClientBody(NO_CONTENT, self._pause, self._resume)
+        exchange = ClientExchange(self, _UNREADABLE, body, keeps=False)
+        refusal = Refusal(Reason.BUSY, "The sidecar has too many connections.", "", 1000)
+        self.front.refuse(exchange, refusal, self.front.next_call_id(), is_inside=False)
+        self._end()
+
+    def _end(self) -> None:
+        """Close without losing the last answer: bytes still coming in would make the system send
+        a reset, which overtakes it, so they are read and dropped for a moment."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if self._eof:
+            transport.close()
+            return
+        self._linger_since_s = self._loop.time()
+        self._buffer = b""
+        if transport.can_write_eof():
+            transport.write_eof()
+        self._resume()
+
+    def check(self, now_s: float, limits: "tuple[float, float, float]") -> None:
+        """Called about once a second: `limits` are head, keep-alive and linger times in seconds."""
+        head_s, keep_alive_s, linger_s = limits
+        transport = self._transport
+        if transport is None:
+            return
+        if self._linger_since_s:
+            if now_s - self._linger_since_s > linger_s:
+                transport.abort()
+        elif self._exchange is None:
+            quiet_s = now_s - self.quiet_since_s
+            if self._buffer and quiet_s > head_s:
+                self._refuse_bytes(BadMessage("The request did not come in time.", status=408))
+                self._eof = True
+                self._wake()
+                transport.close()
+            elif not self._buffer and quiet_s > keep_alive_s:
+                transport.close()
+
+    def close_idle(self) -> None:
+        """The process is shutting down: close if nothing is under way."""
+        if self._exchange is None and self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()

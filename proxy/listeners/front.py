@@ -1,0 +1,121 @@
+"""The proxy port: its connections, their limits, and the answers given before a call exists."""
+
+import asyncio
+from typing import NamedTuple
+
+from proxy.listeners.client import ClientConnection
+from proxy.listeners.exchange import ClientExchange, DateLine
+from proxy.listeners.identity import identify
+from proxy.model.call import Caller, Mode
+from proxy.model.errors import BadMessage, Refusal
+from proxy.model.record import CallRecord
+from proxy.pipeline.booth import Booth
+from proxy.pipeline.reply import reply
+
+_CHECK_EVERY_S = 1.0
+
+
+class FrontLimits(NamedTuple):
+    """Seconds, and a count. `head_s` runs from a head's first byte to its last, however slowly
+    they drip (slowloris); `keep_alive_s` bounds the silence before one."""
+
+    head_s: float = 10.0
+    keep_alive_s: float = 75.0
+    linger_s: float = 2.0
+    max_connections: int = 12_000
+
+
+class Front:
+    """All client connections of the proxy port. `instance` names this process in call ids and in
+    Via, so that a loop is recognised and a second sidecar in the chain is not taken for one."""
+
+    def __init__(self, booth: Booth, instance: str, limits: FrontLimits | None = None) -> None:
+        self.booth = booth
+        self.limits = limits or FrontLimits()
+        self.via_token = f"toolbooth-{instance}".encode()
+        self.turned_away = 0
+        self._connections: set[ClientConnection] = set()
+        self._call_prefix = f"{instance}-"
+        self._calls = 0
+        self._date = DateLine()
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def connect(self) -> ClientConnection:
+        """The protocol factory of the listening socket."""
+        return ClientConnection(self)
+
+    def admit(self, connection: ClientConnection) -> bool:
+        """Take in a connection, unless there are too many."""
+        if len(self._connections) >= self.limits.max_connections:
+            self.turned_away += 1
+            return False
+        self._connections.add(connection)
+        return True
+
+    def forget(self, connection: ClientConnection) -> None:
+        """It is gone, or has become a tunnel."""
+        self._connections.discard(connection)
+
+    def next_call_id(self) -> str:
+        """Unique within and across processes, without the price of a UUID."""
+        self._calls += 1
+        return f"{self._call_prefix}{self._calls:x}"
+
+    def date_line(self) -> bytes:
+        """See `DateLine`."""
+        return self._date.at(self.booth.clock.wall())
+
+    def caller_of(self, exchange: ClientExchange, client_address: str) -> Caller:
+        """Who opened this exchange; it has been read before, so it cannot fail now."""
+        return identify(exchange.head, self.booth.policy.budgets, client_address)
+
+    def refuse(
+        self, exchange: ClientExchange, refusal: Refusal, call_id: str, *, is_inside: bool
+    ) -> None:
+        """Answer and record what never became a call."""
+        head, booth = exchange.head, self.booth
+        if head.method == "CONNECT":
+            mode = Mode.CONNECT
+        elif head.target.startswith("/"):
+            mode = Mode.TUNNEL_HTTP if is_inside else Mode.GATEWAY
+        else:
+            mode = Mode.ABSOLUTE
+        record = CallRecord(call_id, mode, booth.clock.wall())
+        record.client_address = exchange.client_address
+        record.method = head.method[:32]
+        record.policy_version = booth.policy.version
+        record.code, record.detail, record.rule = refusal.reason, refusal.detail, refusal.rule
+        record.status = reply(
+            exchange, refusal, mode=mode, call_id=call_id, tool="", caller=self._caller(exchange)
+        )
+        booth.report(record, 0)
+
+    def _caller(self, exchange: ClientExchange) -> Caller | None:
+        try:
+            return self.caller_of(exchange, exchange.client_address)
+        except BadMessage:
+            return None
+
+    async def watch(self) -> None:
+        """Close what takes too long, for as long as the process runs. One pass over all
+        connections a second is cheaper than a timer for each of them."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_CHECK_EVERY_S)
+            now_s = loop.time()
+            limits = self.limits[:3]
+            for connection in tuple(self._connections):
+                connection.check(now_s, limits)
+            self.booth.pool.sweep()
+
+    def close_idle(self) -> None:
+        """Shutting down: connections without a call under way are closed."""
+        for connection in tuple(self._connections):
+            connection.close_idle()
+
+    def abort_all(self) -> None:
+        """Close everything at once."""
+        for connection in tuple(self._connections):
+            connection.abort()

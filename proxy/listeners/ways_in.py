@@ -1,0 +1,115 @@
+"""From a request's head to the question it puts: which way in, which target, who asks.
+
+Everything is read off the raw target; the Host field routes nothing (RFC 9112 section 3.2.2). What
+can be read in two ways is refused here, before any policy sees it.
+"""
+
+from typing import NamedTuple
+
+from proxy.listeners.identity import identify
+from proxy.model.call import Caller, Mode, Origin, Target, ToolCall
+from proxy.model.errors import BadMessage, Refusal, Stopped
+from proxy.model.reason import Reason
+from proxy.policy.match import find_gateway_tool
+from proxy.policy.policy import Policy, ToolRule
+from proxy.wire.forward import check_single_fields
+from proxy.wire.head import RequestHead, field_values
+from proxy.wire.target import (
+    check_host_field,
+    has_dot_segment,
+    parse_absolute,
+    parse_connect,
+    parse_origin_form,
+)
+
+_GATEWAY = "/tools/"
+
+
+class Inside(NamedTuple):
+    """The tunnel a request came through: where it leads, and who opened it."""
+
+    origin: Origin
+    caller: Caller
+
+
+class Asked(NamedTuple):
+    """The call, and the tool where the gateway path names it."""
+
+    call: ToolCall
+    gateway_rule: ToolRule | None
+
+
+def read_call(
+    head: RequestHead, policy: Policy, *, call_id: str, client_address: str, started_s: float,
+    via_token: bytes, inside: Inside | None,
+) -> Asked:  # fmt: skip
+    """Raises `BadMessage` for what is malformed, `Stopped` for a gateway path without a tool."""
+    _check_fields(head, policy, via_token)
+    outer = inside.caller if inside is not None else None
+    caller = identify(head, policy.budgets, client_address, outer)
+    rule: ToolRule | None = None
+    if inside is not None:
+        mode, target = Mode.TUNNEL_HTTP, _inside_target(head, inside.origin)
+    elif head.method == "CONNECT":
+        mode, target = Mode.CONNECT, parse_connect(head.target)
+    elif head.target.startswith("/"):
+        mode = Mode.GATEWAY
+        rule, target = _gateway_target(head, policy)
+    else:
+        mode, target = Mode.ABSOLUTE, parse_absolute(head.target, head.method)
+    return Asked(ToolCall(call_id, mode, head.method, target, caller, started_s), rule)
+
+
+def _check_fields(head: RequestHead, policy: Policy, via_token: bytes) -> None:
+    named = head.named
+    budgets = policy.budgets
+    check_single_fields(head, frozenset((budgets.run_header, budgets.agent_header)))
+    host = head.value(b"host")
+    if host is None:
+        if head.minor == 1:
+            raise BadMessage("An HTTP/1.1 request needs a Host header.")
+    else:
+        check_host_field(host)
+    if b"expect" in named and (head.value(b"expect") or b"").lower() != b"100-continue":
+        raise BadMessage("Only `Expect: 100-continue` is understood.", status=417)
+    if b"via" in named and any(via_token in value for value in field_values(head, b"via")):
+        raise BadMessage("This request has been here before: two proxies point at each other.")
+
+
+def _inside_target(head: RequestHead, origin: Origin) -> Target:
+    """Inside a tunnel everything must agree with the authority the tunnel was judged by."""
+    if head.method == "CONNECT":
+        raise BadMessage("A tunnel inside a tunnel is not served.")
+    if not head.target.startswith("/"):
+        target = parse_absolute(head.target, head.method)
+    else:
+        target = parse_origin_form(head.target, "http", origin.host, origin.port)
+    host, port = check_host_field(head.value(b"host") or b"")
+    inner = Origin("http", origin.host, origin.port)
+    if target.origin != inner or host != origin.host or port not in (None, origin.port):
+        raise BadMessage("The request names another host than its tunnel.")
+    return Target(inner, target.path)
+
+
+def _gateway_target(head: RequestHead, policy: Policy) -> tuple[ToolRule, Target]:
+    """`/tools/{name}/rest?query` to the tool's upstream, the rest byte for byte."""
+    raw = head.target
+    if not raw.startswith(_GATEWAY) or "#" in raw:
+        raise BadMessage(
+            "This is a proxy: send absolute URLs to it (set HTTP_PROXY), or /tools/NAME/ paths."
+        )
+    path, question, query = raw[len(_GATEWAY) :].partition("?")
+    name, slash, rest = path.partition("/")
+    if has_dot_segment("/" + rest):
+        raise BadMessage("The gateway path has dot segments.")
+    rule = find_gateway_tool(policy, name)
+    if rule is None or rule.upstream is None:
+        raise Stopped(
+            Refusal(
+                Reason.TOOL_UNKNOWN,
+                "The gateway path names no tool with an upstream; use a name from the catalog.",
+                "tools.catalog",
+            )
+        )
+    forwarded = rule.upstream_path + slash + rest
+    return rule, Target(rule.upstream, (forwarded or "/") + question + query)

@@ -1,0 +1,63 @@
+"""Admission: the limits a permitted call must fit into, in one fixed order.
+
+Why this order. The budget comes first, since what it says is final for the run and should be
+what the agent hears; it also makes overselling impossible, as nothing yields between looking and
+reserving. The slot comes before the rate limit because a call may wait for the rate: holding a
+slot meanwhile bounds how many can wait. The breaker comes last and only looks: a probe of a
+half-open breaker must not be lost to a limit. What an earlier stage granted, `Visit.settle`
+gives back when a later one refuses.
+"""
+
+from proxy.guards.loop import loop_key
+from proxy.model.errors import Refusal, Stopped
+from proxy.model.reason import Reason
+from proxy.pipeline.upload import MAX_KEPT_BYTES, Upload
+from proxy.pipeline.visit import Visit
+
+TIMEOUT = Refusal(
+    Reason.TIMEOUT,
+    "The tool did not answer within its time limit; do not repeat the same call, try a smaller "
+    "one or go on without it.",
+    "tools.timeouts_ms",
+)
+RUN_OVER = Refusal(
+    Reason.MAX_SECONDS,
+    "This run has used its seconds; stop calling tools and finish with what you have.",
+    "budgets.max_seconds",
+)
+
+
+async def admit(visit: Visit, upload: Upload) -> None:
+    """Raise `Stopped` unless the call fits; may wait for the rate limit, within the deadline."""
+    booth, call, rule = visit.booth, visit.call, visit.rule
+    now_s = booth.clock.monotonic()
+    visit.live.set_deadline(call.started_s + rule.timeouts.call_s, now_s, TIMEOUT)
+    key = None
+    if visit.policy.budgets.loop_limit is not None:
+        key = await _loop_key(visit, upload)
+    reserved = booth.ledger.reserve(
+        visit.policy.budgets, call.caller, rule.kind, rule.cost_micros, key
+    )
+    if isinstance(reserved, Refusal):
+        raise Stopped(reserved)
+    visit.reservation = reserved
+    run_end_s = reserved.run_deadline_s
+    if run_end_s is not None and run_end_s < visit.live.deadline_s:
+        visit.live.set_deadline(run_end_s, now_s, RUN_OVER)
+    refusal = visit.take_slot()
+    if refusal is None and rule.rate is not None:
+        refusal = await booth.rates.take(rule.name, rule.rate, call.caller)
+        visit.record.queue_ms = (booth.clock.monotonic() - now_s) * 1000
+    if refusal is not None:
+        raise Stopped(refusal)
+
+
+async def _loop_key(visit: Visit, upload: Upload) -> int | None:
+    """The call's identity for loop detection, its body included; a body too large to keep makes
+    it a call of its own."""
+    if not await upload.keep_whole(MAX_KEPT_BYTES):
+        return None
+    target = visit.call.target
+    return loop_key(
+        visit.rule.name, visit.call.method, target.path, target.origin.authority, upload.kept
+    )

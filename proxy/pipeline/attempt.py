@@ -1,0 +1,171 @@
+"""Attempts: dial, send, await the answer's head; again where that may help.
+
+A retry needs all of: a call that can be replayed, a failure that another try can change, content
+that was kept, room in the tool's count and in its retry budget, and time before the deadline.
+Whatever is missing, the caller gets what happened last. Nothing here waits past the deadline: the
+call's timer cancels it wherever it stands.
+"""
+
+import asyncio
+import random
+
+from proxy.guards.breaker import counts_as_failure
+from proxy.guards.retry import (
+    backoff_s,
+    can_replay,
+    is_retryable_failure,
+    is_retryable_status,
+    parse_retry_after,
+)
+from proxy.model.errors import Stopped, UpstreamFailed
+from proxy.model.reason import Reason
+from proxy.pipeline.upload import Upload
+from proxy.pipeline.visit import Visit
+from proxy.upstream.connection import Answer, UpstreamConnection
+from proxy.upstream.pool import FRESH_S, MAX_IDLE_S
+from proxy.wire.forward import Outgoing
+from proxy.wire.head import ResponseHead
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_CONTINUE_AFTER_S = 1.0  # RFC 9110 section 10.1.1: an origin may never send its 100
+
+
+async def attempt(
+    visit: Visit, outgoing: Outgoing, upload: Upload
+) -> tuple[UpstreamConnection, Answer]:
+    """The answer's head and the connection it is on. Raises `UpstreamFailed` when the last
+    attempt failed, `Stopped` when the breaker is open."""
+    booth, rule, record = visit.booth, visit.rule, visit.record
+    started_s = booth.clock.monotonic()
+    budget = booth.retry_budgets.of(rule.name)
+    budget.deposit()
+    replays = rule.retries.max_retries > 0 and _can_replay(visit)
+    failure: UpstreamFailed | None = None
+    while True:
+        try:
+            connection, answer = await _attempt_once(visit, outgoing, upload, replays=replays)
+            failure = None
+        except UpstreamFailed as problem:
+            failure, answer = problem, None
+        if not (replays and _may_help(failure, answer)):
+            break
+        wait_s = _wait_s(visit, answer) if upload.can_repeat else None
+        visit.is_retried_out = True
+        if wait_s is None or not budget.withdraw(rule.retries):
+            break
+        if answer is not None:
+            booth.pool.give_back(connection)
+        await upload.stop()
+        await asyncio.sleep(wait_s)
+        visit.is_retried_out = False
+    record.upstream_ms = (booth.clock.monotonic() - started_s) * 1000
+    if failure is not None or answer is None:
+        raise failure or RuntimeError("an attempt gave neither answer nor failure")
+    return connection, answer
+
+
+def _can_replay(visit: Visit) -> bool:
+    header = visit.rule.idempotency_header
+    has_key = header is not None and header in visit.exchange.head.named
+    return can_replay(visit.rule, visit.call.method, has_key)
+
+
+def _may_help(failure: UpstreamFailed | None, answer: Answer | None) -> bool:
+    if answer is not None:
+        return is_retryable_status(answer.head.status)
+    if failure is None:
+        return False
+    return is_retryable_failure(failure.reason) or failure.unsent
+
+
+def _wait_s(visit: Visit, answer: Answer | None) -> float | None:
+    """How long to wait before the next attempt; None: there is no room for one."""
+    retry, record = visit.rule.retries, visit.record
+    if record.attempts > retry.max_retries:
+        return None
+    wait_s = backoff_s(retry, record.attempts - 1, random.random)
+    told = answer.head.value(b"retry-after") if answer is not None else None
+    if told is not None:
+        wait_s = max(wait_s, parse_retry_after(told, visit.booth.clock.wall()) or 0.0)
+    fits = visit.booth.clock.monotonic() + wait_s < visit.live.deadline_s
+    return wait_s if fits else None
+
+
+async def _attempt_once(
+    visit: Visit, outgoing: Outgoing, upload: Upload, *, replays: bool
+) -> tuple[UpstreamConnection, Answer]:
+    """One attempt, seen by the breaker however it ends."""
+    breaker = visit.rule.breaker
+    if breaker is None:
+        return await _send_and_wait(visit, outgoing, upload, replays=replays)
+    breakers, origin = visit.booth.breakers, visit.call.target.origin
+    key = (visit.rule.name, origin.host, origin.port)
+    refusal = breakers.refuse(key, breaker)
+    if refusal is not None:
+        raise Stopped(refusal)
+    try:
+        connection, answer = await _send_and_wait(visit, outgoing, upload, replays=replays)
+    except asyncio.CancelledError:
+        stopped = visit.live.stopped
+        if stopped is not None and stopped.reason is Reason.TIMEOUT:
+            breakers.record(key, breaker, ok=False)
+        else:
+            breakers.abandon(key)  # nobody learnt whether the upstream is well
+        raise
+    except UpstreamFailed as problem:
+        if problem.reason is Reason.ADDRESS_DENIED:
+            breakers.abandon(key)
+        else:
+            breakers.record(key, breaker, ok=False)
+        raise
+    breakers.record(key, breaker, ok=not counts_as_failure(answer.head.status))
+    return connection, answer
+
+
+async def _send_and_wait(
+    visit: Visit, outgoing: Outgoing, upload: Upload, *, replays: bool
+) -> tuple[UpstreamConnection, Answer]:
+    booth, rule, exchange = visit.booth, visit.rule, visit.exchange
+    origin = visit.call.target.origin
+    visit.record.attempts += 1
+    connection = None
+    if not outgoing.upgrade:
+        connection = booth.pool.take_idle(origin, rule, MAX_IDLE_S if replays else FRESH_S)
+    if connection is None:
+        connection = await booth.pool.connect(origin, rule)
+    idle_s = rule.timeouts.idle_s
+    if visit.live.deadline_s - booth.clock.monotonic() <= idle_s:
+        idle_s = 0.0  # the deadline comes first
+    is_expecting = _expects_continue(visit)
+    nudge: asyncio.TimerHandle | None = None
+    try:
+        waiting = connection.begin(
+            visit.call.method,
+            on_interim=lambda head: exchange.interim(_interim_head(head)),
+            upgrade=outgoing.upgrade,
+            idle_limit_s=idle_s,
+        )
+        visit.has_sent = True
+        upload.start(connection, outgoing.head(upload.framing, drop_expect=not is_expecting))
+        if is_expecting:
+            loop = asyncio.get_running_loop()
+            nudge = loop.call_later(_CONTINUE_AFTER_S, exchange.interim, _CONTINUE)
+        return connection, await waiting
+    except BaseException:
+        connection.abort()
+        await upload.stop()
+        raise
+    finally:
+        if nudge is not None:
+            nudge.cancel()
+
+
+def _expects_continue(visit: Visit) -> bool:
+    """Does the client wait for a 100 before it sends its content?"""
+    exchange = visit.exchange
+    return b"expect" in exchange.head.named and exchange.head.minor == 1 and not exchange.body.size
+
+
+def _interim_head(head: ResponseHead) -> bytes:
+    lines = [b"HTTP/1.1 %d %b" % (head.status, head.phrase), *(line for _, line in head.fields)]
+    return b"\r\n".join(lines) + b"\r\n\r\n"

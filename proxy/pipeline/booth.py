@@ -1,0 +1,45 @@
+"""What every call meets: the policy in force, the guards with their state, the way out, and who
+writes things down. Put together once by `app`; the walk takes from it what a stage needs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from proxy.guards.breaker import Breakers
+from proxy.guards.budget import Ledger
+from proxy.guards.concurrency import Slots
+from proxy.guards.rate import RateLimits
+from proxy.guards.retry import RetryBudgets
+from proxy.guards.switches import Switches
+from proxy.model.clock import Clock
+from proxy.model.record import CallRecord
+from proxy.pipeline.live import LiveCalls, Spawn
+from proxy.policy.policy import Policy
+from proxy.telemetry.captures import CaptureBudget
+from proxy.upstream.pool import Pool
+
+
+@dataclass(slots=True)
+class Booth:
+    """`policy` is replaced whole; everything else outlives it.
+
+    `report` is told of each finished call, once, and how many bytes it holds of `captures`.
+    `spawn` runs background work in the app's task group. `via` is our Via line, with a token that
+    names this process.
+    """
+
+    policy: Policy
+    clock: Clock
+    switches: Switches
+    ledger: Ledger
+    rates: RateLimits
+    slots: Slots
+    breakers: Breakers
+    retry_budgets: RetryBudgets
+    pool: Pool
+    captures: CaptureBudget
+    report: Callable[[CallRecord, int], None]
+    report_bug: Callable[[BaseException], None]
+    spawn: Spawn
+    via: bytes
+    live: LiveCalls = field(default_factory=LiveCalls)
+    is_draining: bool = False

@@ -1,0 +1,205 @@
+"""The walk of a call. Read this first: it is the architecture, top to bottom.
+
+    select     which tool is this?             policy.match, on the raw target
+    authorize  may it be called at all?        policy.authorize, then the operator's switches
+    admit      does it fit what is left?       budget, slot, rate limit (pipeline.admit)
+    prepare    what goes on to the upstream?   wire.forward
+    attempt    dial, send, retry               breaker, address guard (pipeline.attempt)
+    relay      the answer back, metered        pipeline.relay, or pipeline.tunnel
+    settle     charge, refund, release         Visit.settle
+    record     one record, always              Booth.report
+
+Each stage is one line below; the first refusal ends the walk. One policy snapshot holds for all
+of it. Settle and record happen once, whatever happened. A failure to decide is a refusal: an
+unexpected exception ends in a 500, never in a call let through.
+
+Why this order: what is cheapest and most final is asked first, so that a refused call has cost
+nothing, resolved no name and opened no connection.
+"""
+
+import asyncio
+
+from proxy.model.call import Mode, ToolCall
+from proxy.model.errors import BadMessage, Refusal, Stopped, UpstreamFailed
+from proxy.model.reason import Reason
+from proxy.model.record import CallRecord, Capture
+from proxy.pipeline.admit import admit
+from proxy.pipeline.attempt import attempt
+from proxy.pipeline.booth import Booth
+from proxy.pipeline.exchange import Exchange
+from proxy.pipeline.live import LiveCall
+from proxy.pipeline.relay import relay
+from proxy.pipeline.reply import reply
+from proxy.pipeline.tunnel import switch_protocols, tunnel
+from proxy.pipeline.upload import Upload
+from proxy.pipeline.visit import Visit
+from proxy.policy.authorize import authorize, authorize_tunnel
+from proxy.policy.effect import effect_of
+from proxy.policy.match import find_tool, find_tunnel_tools
+from proxy.policy.policy import ToolRule
+from proxy.telemetry.sample import is_sampled
+from proxy.wire.forward import Outgoing, baggage_without_run, hops_left
+
+_HEADS_BYTES = 4096  # what two heads take in a sampled record, roughly
+_DRAINING = Refusal(
+    Reason.DRAINING, "The sidecar is shutting down; try again shortly.", retry_after_ms=1000
+)
+_GONE = Refusal(Reason.CLIENT_GONE, "The client closed its connection.")
+_BUG = Refusal(
+    Reason.INTERNAL_ERROR,
+    "The sidecar failed while deciding, so the call was refused; tell the operator.",
+)
+
+
+async def handle(
+    booth: Booth, exchange: Exchange, call: ToolCall, gateway_rule: ToolRule | None = None
+) -> None:
+    """Walk one call to its end. `gateway_rule` is the tool a gateway path named.
+
+    Never raises, except `CancelledError` when the whole process is being stopped.
+    """
+    record = _open_record(booth, exchange, call)
+    live = LiveCall(call, _this_task(), asyncio.get_running_loop(), booth.spawn)
+    visit = Visit(booth, exchange, call, live, record)
+    booth.live.enter(live)
+    exchange.on_gone = live.stop
+    refusal: Refusal | None = None
+    try:
+        await _walk(visit, gateway_rule)
+        record.code = Reason.OK
+    except Stopped as stop:
+        refusal = stop.refusal
+    except UpstreamFailed as failure:
+        refusal = Refusal(failure.reason, failure.detail)
+    except BadMessage as problem:
+        refusal = Refusal(problem.reason, str(problem), status=problem.status)
+    except asyncio.CancelledError:
+        refusal = live.stopped or _DRAINING
+        if live.stopped is None:
+            raise  # not ours: the process is being stopped
+        _this_task().uncancel()
+    except Exception as bug:  # noqa: BLE001 - fail closed: what we did not foresee is a refusal
+        booth.report_bug(bug)
+        refusal = _BUG
+    finally:
+        exchange.on_gone = None
+        booth.live.leave(live)
+        if refusal is not None:
+            _refuse(visit, refusal)
+        _close_record(visit)
+
+
+async def _walk(visit: Visit, gateway_rule: ToolRule | None) -> None:
+    """The stages. The first that objects raises, and the walk is over."""
+    booth, call, exchange = visit.booth, visit.call, visit.exchange
+    if booth.is_draining:
+        raise Stopped(_DRAINING)
+    if exchange.is_gone:
+        raise Stopped(_GONE)
+    _select_and_authorize(visit, gateway_rule)
+    upload = Upload(exchange.body, visit.live)
+    await admit(visit, upload)
+    if call.mode is Mode.CONNECT:
+        await tunnel(visit)
+        return
+    hops = hops_left(exchange.head)
+    if hops == 0:
+        exchange.respond(b"HTTP/1.1 200 OK", [exchange.date_line()], b"")
+        return
+    outgoing = _prepare(visit, upload, hops)
+    if b"expect" not in exchange.head.named:
+        await upload.prefetch()
+    connection, answer = await attempt(visit, outgoing, upload)
+    if answer.head.status == 101:
+        await switch_protocols(visit, connection, answer)
+    else:
+        await relay(visit, connection, answer, upload)
+
+
+def _select_and_authorize(visit: Visit, gateway_rule: ToolRule | None) -> None:
+    """Which tool, does the policy permit it, and has an operator switched it off?"""
+    call, policy, live = visit.call, visit.policy, visit.live
+    origin = call.target.origin
+    if call.mode is Mode.CONNECT:
+        rules = find_tunnel_tools(policy, origin.host, origin.port)
+        refusal = authorize_tunnel(rules, call.target)
+    else:
+        rule = gateway_rule or find_tool(policy, origin, call.method, call.target.path)
+        rules = (rule,) if rule is not None else ()
+        refusal = authorize(rule, call.mode, call.method, call.target)
+    if rules:
+        visit.rule = rules[0]
+        live.effect = effect_of(rules[0], call.method)
+    live.rules = rules
+    if refusal is None:
+        refusal = visit.booth.switches.refuse(policy, rules, live.effect, call.caller)
+    if refusal is not None:
+        raise Stopped(refusal)
+
+
+def _prepare(visit: Visit, upload: Upload, hops: int | None) -> Outgoing:
+    """The head that goes upstream, and copies for the record if this run is sampled."""
+    head, policy, record = visit.exchange.head, visit.policy, visit.record
+    rule = policy.observability
+    if rule.sampled_tool_results and is_sampled(visit.call.caller.run_id, rule.result_sample_rate):
+        size = _HEADS_BYTES + 2 * rule.max_result_bytes
+        record.sampled = visit.booth.captures.take(size)
+    if record.sampled:
+        visit.captured_bytes = size
+        fields = [(name, line[len(name) + 1 :].strip()) for name, line in head.fields]
+        record.request = upload.capture = Capture(fields, rule.max_result_bytes)
+    replace: dict[bytes, bytes] = {}
+    baggage = baggage_without_run(head)
+    if baggage is not None:
+        replace[b"baggage"] = baggage
+    if hops is not None:
+        replace[b"max-forwards"] = b"Max-Forwards: %d" % (hops - 1)
+    budgets = policy.budgets
+    return Outgoing(
+        head,
+        origin=visit.call.target.origin,
+        path=visit.call.target.path,
+        identity=frozenset((budgets.run_header, budgets.agent_header)),
+        via=visit.booth.via,
+        replace=replace,
+    )
+
+
+def _open_record(booth: Booth, exchange: Exchange, call: ToolCall) -> CallRecord:
+    record = CallRecord(call.call_id, call.mode, booth.clock.wall())
+    origin = call.target.origin
+    record.caller = call.caller
+    record.client_address = exchange.client_address
+    record.method = call.method
+    record.scheme, record.host, record.port = origin
+    record.path = call.target.path
+    record.policy_version = booth.policy.version
+    record.trace_id = exchange.trace_id
+    return record
+
+
+def _refuse(visit: Visit, refusal: Refusal) -> None:
+    record = visit.record
+    record.code, record.detail, record.rule = refusal.reason, refusal.detail, refusal.rule
+    status = reply(
+        visit.exchange, refusal, mode=visit.call.mode, call_id=record.call_id, tool=record.tool,
+        caller=visit.call.caller,
+    )  # fmt: skip
+    if status:
+        record.status = status
+
+
+def _close_record(visit: Visit) -> None:
+    booth, record = visit.booth, visit.record
+    visit.settle()
+    if not record.request_bytes:
+        record.request_bytes = visit.exchange.body.size
+    record.total_ms = (booth.clock.monotonic() - visit.call.started_s) * 1000
+    booth.report(record, visit.captured_bytes)
+
+
+def _this_task() -> "asyncio.Task[None]":
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("a call walks in a task")
+    return task

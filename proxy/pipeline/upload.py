@@ -1,0 +1,127 @@
+"""The request's content on its way up, kept as long as it is small enough to send again.
+
+Whether an attempt can be repeated is asked here first: content that could not be kept cannot be
+replayed, whatever the policy would allow.
+"""
+
+import asyncio
+
+from proxy.model.errors import BadMessage, Refusal
+from proxy.model.record import Capture
+from proxy.pipeline.exchange import RequestBody
+from proxy.pipeline.live import LiveCall
+from proxy.upstream.connection import UpstreamConnection
+from proxy.wire.body import LAST_CHUNK, NO_CONTENT, Ends, Framing, encode_chunk
+
+MAX_KEPT_BYTES = 256 * 1024  # a larger body is sent once only
+MAX_PREFETCH_BYTES = 64 * 1024  # a larger body is streamed
+
+
+class Upload:
+    """The content of one call over all its attempts. `capture` gets a copy of its beginning."""
+
+    __slots__ = ("_body", "_is_over", "_is_too_large", "_kept", "_live", "_pump", "capture")
+
+    def __init__(self, body: RequestBody, live: LiveCall) -> None:
+        self._body = body
+        self._live = live
+        self._is_over = body.framing.ends is Ends.AT_ONCE
+        self._is_too_large = False
+        self._pump: asyncio.Task[None] | None = None
+        self._kept = bytearray()
+        self.capture: Capture | None = None
+
+    @property
+    def kept(self) -> bytes:
+        """What has been read so far; empty once that is too large to keep."""
+        return bytes(self._kept)
+
+    @property
+    def framing(self) -> Framing:
+        """How the content is sent on: exactly as long where that is known, else chunked."""
+        if self._is_over and not self._is_too_large:
+            return Framing(Ends.BY_LENGTH, len(self._kept)) if self._kept else self._empty_framing
+        return self._body.framing
+
+    @property
+    def _empty_framing(self) -> Framing:
+        """Content that turned out empty still says so, if the client said there would be some."""
+        return NO_CONTENT if self._body.framing.ends is Ends.AT_ONCE else Framing(Ends.BY_LENGTH, 0)
+
+    @property
+    def is_whole(self) -> bool:
+        """All of the content is in `kept`."""
+        return self._is_over and not self._is_too_large
+
+    @property
+    def can_repeat(self) -> bool:
+        """Everything read so far is still here."""
+        return not self._is_too_large
+
+    async def _read(self) -> bytes:
+        content = await self._body.read()
+        if not content:
+            self._is_over = True
+            return b""
+        capture = self.capture
+        if capture is not None:
+            capture.add(content)
+        if not self._is_too_large:
+            self._kept += content
+            if len(self._kept) > MAX_KEPT_BYTES:
+                self._is_too_large = True
+                self._kept = bytearray()
+        return content
+
+    async def keep_whole(self, limit_bytes: int) -> bool:
+        """Read all of the content if its length promises no more than `limit_bytes`, or, where
+        the length is unknown, as long as it stays within. False: it is larger, and streamed."""
+        framing = self._body.framing
+        if framing.ends is Ends.BY_LENGTH and framing.length > limit_bytes:
+            return False
+        while not self._is_over:
+            if len(self._kept) > limit_bytes or self._is_too_large:
+                return False
+            await self._read()
+        return self.is_whole
+
+    async def prefetch(self) -> None:
+        """Read small content whole, so that it leaves in one write with the head."""
+        framing = self._body.framing
+        if framing.ends is Ends.BY_LENGTH and framing.length <= MAX_PREFETCH_BYTES:
+            await self.keep_whole(MAX_PREFETCH_BYTES)
+
+    def start(self, connection: UpstreamConnection, head: bytes) -> None:
+        """Send the head and what is kept; the rest follows as it comes, in the background."""
+        if self.is_whole:
+            connection.send(head + self.kept)
+            return
+        is_chunked = self._body.framing.ends is Ends.BY_CHUNK
+        kept = self.kept
+        connection.send(head + (encode_chunk(kept) if is_chunked and kept else kept))
+        self._pump = self._live.spawn(self._send_rest(connection, is_chunked=is_chunked))
+
+    async def _send_rest(self, connection: UpstreamConnection, *, is_chunked: bool) -> None:
+        try:
+            while content := await self._read():
+                if not connection.is_open:
+                    return
+                connection.send(encode_chunk(content) if is_chunked else content)
+                await connection.drain()
+        except BadMessage as problem:
+            connection.abort()  # never complete upstream what the client did not complete
+            self._live.stop(Refusal(problem.reason, str(problem), status=problem.status))
+            return
+        if is_chunked:
+            connection.send(LAST_CHUNK)
+
+    async def stop(self) -> bool:
+        """Stop sending. True if everything had been sent."""
+        pump, self._pump = self._pump, None
+        if pump is None:
+            return True
+        if pump.done():
+            return self._is_over
+        pump.cancel()
+        await asyncio.wait([pump])
+        return False

@@ -1,0 +1,101 @@
+"""One call on its walk: what the stages so far have found out, and what they hold for it."""
+
+from proxy.guards.budget import Reservation
+from proxy.model.call import ToolCall
+from proxy.model.errors import Refusal
+from proxy.model.reason import MEANINGS, Reason
+from proxy.model.record import CallRecord
+from proxy.pipeline.booth import Booth
+from proxy.pipeline.exchange import Exchange
+from proxy.pipeline.live import LiveCall
+from proxy.policy.policy import Policy, ToolRule
+
+
+class Visit:
+    """Mutable, one a call. `policy` is the snapshot that holds for all of it. `rule` and
+    `reservation` exist once their stage has passed; asking earlier is a bug and raises."""
+
+    __slots__ = (
+        "_holds_slot", "_reservation", "_rule", "booth", "call", "captured_bytes", "exchange",
+        "has_sent", "is_retried_out", "live", "policy", "record",
+    )  # fmt: skip
+
+    def __init__(
+        self, booth: Booth, exchange: Exchange, call: ToolCall, live: LiveCall, record: CallRecord
+    ) -> None:
+        self.booth = booth
+        self.policy: Policy = booth.policy
+        self.exchange = exchange
+        self.call = call
+        self.live = live
+        self.record = record
+        self.has_sent = False  # at least one byte of the request went upstream
+        self.is_retried_out = False  # our retries applied, and did not help
+        self.captured_bytes = 0  # held of the capture budget
+        self._rule: ToolRule | None = None
+        self._reservation: Reservation | None = None
+        self._holds_slot = False
+
+    @property
+    def rule(self) -> ToolRule:
+        """The tool this call is for."""
+        if self._rule is None:
+            raise RuntimeError("no tool has been selected yet")
+        return self._rule
+
+    @rule.setter
+    def rule(self, rule: ToolRule) -> None:
+        self._rule = rule
+        self.record.tool = rule.name
+
+    @property
+    def reservation(self) -> Reservation:
+        """What the run's budget holds for this call."""
+        if self._reservation is None:
+            raise RuntimeError("nothing has been reserved yet")
+        return self._reservation
+
+    @reservation.setter
+    def reservation(self, reservation: Reservation) -> None:
+        self._reservation = reservation
+
+    def take_slot(self) -> Refusal | None:
+        """One of the tool's concurrent calls."""
+        refusal = self.booth.slots.acquire(self.rule.name, self.rule.concurrency)
+        self._holds_slot = refusal is None
+        return refusal
+
+    def charge_bytes(self, count: int) -> None:
+        """Count content against the run's byte budget; past its end the call is cut."""
+        if not self.reservation.add_bytes(count):
+            self.live.stop(
+                Refusal(
+                    Reason.MAX_BYTES,
+                    "This run has used its bytes; stop calling tools and finish with what you "
+                    "have.",
+                    "budgets.max_bytes",
+                )
+            )
+
+    def settle(self) -> None:
+        """Give back what is held; charge what was used. Safe at any stage, done once.
+
+        A call that was refused costs nothing. One that went out, or failed in trying to, has used
+        its call; money only if the upstream got to see the request.
+        """
+        if self._holds_slot:
+            self._holds_slot = False
+            self.booth.slots.release(self.rule.name)
+        reservation, self._reservation = self._reservation, None
+        if reservation is None:
+            return
+        if self.has_sent or _is_their_failure(self.record.code):
+            cost = self.rule.cost_micros if self.has_sent else 0
+            reservation.settle(cost)
+            self.record.cost_micros = cost
+        else:
+            reservation.refund()
+
+
+def _is_their_failure(code: Reason) -> bool:
+    return MEANINGS[code].status in (502, 504)

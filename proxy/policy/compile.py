@@ -1,0 +1,227 @@
+"""From the checked document to the rules in force: defaults filled in, units made runtime units,
+the catalog indexed by host. The one way to a `Policy`."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+from proxy.model.call import Effect, Kind
+from proxy.policy.authorize import is_on_allowlist
+from proxy.policy.caveats import caveats
+from proxy.policy.decode import decode
+from proxy.policy.document import read_document
+from proxy.policy.fields import network_of, split_upstream
+from proxy.policy.policy import (
+    MICROS_PER_USD,
+    BreakerRule,
+    BudgetRule,
+    Destination,
+    ObservabilityRule,
+    Policy,
+    Pricing,
+    RateRule,
+    RateScope,
+    RedactRule,
+    RetryRule,
+    Timeouts,
+    ToolIndex,
+    ToolRule,
+)
+from proxy.policy.schema import CatalogEntry, Match, PolicyDocument, RateLimit, Tools
+
+_VERSION_CHARS = 12
+
+
+def load_policy(source: str | bytes, *, env: Mapping[str, str] | None = None) -> Policy:
+    """Compiles one policy document (YAML; bytes must be UTF-8).
+
+    `env` may hold AGENT_MAX_STEPS, AGENT_MAX_TOOL_CALLS and AGENT_MAX_SECONDS, which override
+    `runtime.env`. Raises `PolicyError` with every problem, and never returns half a policy.
+    """
+    return compile_policy(decode(read_document(source), env or {}))
+
+
+def compile_policy(document: PolicyDocument) -> Policy:
+    """The frozen rules of a checked document."""
+    tools = document.tools
+    allowlist = frozenset(tools.allowlist)
+    rules = {
+        name: _rule(index, name, entry, tools, _is_allowed(name, entry, allowlist))
+        for index, (name, entry) in enumerate(tools.catalog.items())
+    }
+    return Policy(
+        version=_version(document),
+        tools=rules,
+        index=_index(rules),
+        allowlist=allowlist,
+        disabled=frozenset(tools.disabled),
+        writes_disabled=tools.writes_disabled,
+        budgets=_budgets(document),
+        observability=_observability(document),
+        warnings=tuple(caveats(document, rules)),
+    )
+
+
+def _version(document: PolicyDocument) -> str:
+    """A digest of what is in force: defaults and overrides included, comments and the order of
+    keys not. The catalog's order decides calls, so it counts."""
+    effective = [document.model_dump(mode="json", by_alias=True), list(document.tools.catalog)]
+    canonical = json.dumps(effective, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:_VERSION_CHARS]
+
+
+def _is_allowed(name: str, entry: CatalogEntry, allowlist: frozenset[str]) -> bool:
+    """An MCP server may be spoken to as soon as one of its tools is allowed."""
+    if is_on_allowlist(allowlist, name):
+        return True
+    return entry.kind == "mcp" and any(listed.startswith(f"{name}.") for listed in allowlist)
+
+
+def _rule(index: int, name: str, entry: CatalogEntry, tools: Tools, allowed: bool) -> ToolRule:
+    upstream = split_upstream(entry.upstream) if entry.upstream is not None else None
+    return ToolRule(
+        name=name,
+        index=index,
+        allowed=allowed,
+        destinations=tuple(_destination(match) for match in entry.match),
+        upstream=upstream.origin if upstream else None,
+        upstream_path=upstream.path if upstream else "",
+        kind=Kind(entry.kind),
+        effect=Effect(entry.effect) if entry.effect else None,
+        cost_micros=_micros(entry.cost_usd),
+        pricing=_pricing(entry),
+        allow_addresses=tuple(map(network_of, entry.allow_addresses)),
+        intercept_tls=entry.intercept_tls,
+        retry_writes=entry.retry_writes,
+        idempotency_header=entry.idempotency.header.encode() if entry.idempotency else None,
+        timeouts=_timeouts(name, tools),
+        retries=_retries(name, tools),
+        rate=_rate(name, tools),
+        concurrency=tools.concurrency.per_tool.get(name, tools.concurrency.default),
+        breaker=_breaker(tools),
+    )
+
+
+def _destination(match: Match) -> Destination:
+    return Destination(
+        host=match.host,
+        ports=None if "*" in match.ports else frozenset(match.ports),
+        methods=frozenset(match.methods) if match.methods is not None else None,
+        paths=tuple(match.paths) if match.paths is not None else None,
+    )
+
+
+def _micros(usd: float) -> int:
+    """Micros of a dollar. A price too small for one is not rounded down to nothing."""
+    return max(round(usd * MICROS_PER_USD), 1 if usd > 0 else 0)
+
+
+def _optional_micros(usd: float | None) -> int | None:
+    return None if usd is None else round(usd * MICROS_PER_USD)
+
+
+def _pricing(entry: CatalogEntry) -> Pricing | None:
+    if entry.pricing is None:
+        return None
+    return Pricing(
+        _micros(entry.pricing.input_usd_per_mtok), _micros(entry.pricing.output_usd_per_mtok)
+    )
+
+
+def _timeouts(name: str, tools: Tools) -> Timeouts:
+    section = tools.timeouts_ms
+    own = section.per_tool.get(name)
+    call_ms = section.default if own is None or own.call is None else own.call
+    connect_ms = section.connect if own is None or own.connect is None else own.connect
+    idle_ms = section.idle if own is None or own.idle is None else own.idle
+    return Timeouts(call_ms / 1000, connect_ms / 1000, idle_ms / 1000)
+
+
+def _retries(name: str, tools: Tools) -> RetryRule:
+    section = tools.retries
+    own = section.per_tool.get(name)
+    times = section.max if own is None or own.max is None else own.max
+    backoff_ms = section.backoff_ms if own is None or own.backoff_ms is None else own.backoff_ms
+    percent = section.budget_percent
+    if own is not None and own.budget_percent is not None:
+        percent = own.budget_percent
+    return RetryRule(times, tuple(ms / 1000 for ms in backoff_ms), percent / 100)
+
+
+def _rate(name: str, tools: Tools) -> RateRule | None:
+    default = tools.rate_limits.default
+    own = tools.rate_limits.per_tool.get(name)
+    if default is None and own is None:
+        return None
+    given = RateLimit().model_dump()
+    for part in (default, own):
+        given |= part.model_dump(exclude_unset=True) if part is not None else {}
+    return RateRule(
+        requests=given["requests"],
+        per_s=given["per_seconds"] or 1.0,
+        scope=RateScope(given["scope"] or "tool"),
+        max_wait_s=(given["max_wait_ms"] or 0) / 1000,
+    )
+
+
+def _breaker(tools: Tools) -> BreakerRule | None:
+    section = tools.circuit_breaker
+    if section is None:
+        return None
+    return BreakerRule(section.error_rate, section.min_requests, section.open_seconds)
+
+
+def _budgets(document: PolicyDocument) -> BudgetRule:
+    limits, budgets = document.runtime.env, document.budgets
+    return BudgetRule(
+        run_header=budgets.run_header.encode(),
+        agent_header=budgets.agent_header.encode(),
+        reject_missing_run=budgets.on_missing_run == "reject",
+        max_steps=limits.max_steps,
+        max_tool_calls=limits.max_tool_calls,
+        max_seconds=limits.max_seconds,
+        max_spend_micros=_optional_micros(budgets.max_spend_usd),
+        max_tokens=budgets.max_tokens,
+        max_bytes=budgets.max_bytes,
+        max_calls_per_hour=budgets.per_agent.max_calls_per_hour,
+        max_spend_micros_per_day=_optional_micros(budgets.per_agent.max_spend_usd_per_day),
+        loop_limit=budgets.loop_limit,
+        warn_at=tuple(sorted(set(budgets.warn_at))),
+        max_runs=budgets.max_runs,
+        run_retention_s=budgets.run_retention_seconds,
+    )
+
+
+def _observability(document: PolicyDocument) -> ObservabilityRule:
+    section = document.observability
+    return ObservabilityRule(
+        sampled_tool_results=section.sampled_tool_results,
+        result_sample_rate=section.result_sample_rate,
+        max_result_bytes=section.max_result_bytes,
+        redact=RedactRule(
+            pii=section.redact.pii,
+            headers=frozenset(section.redact.headers),
+            json_keys=frozenset(key.lower() for key in section.redact.json_keys),
+            patterns=tuple(section.redact.patterns),
+        ),
+    )
+
+
+def _index(rules: Mapping[str, ToolRule]) -> ToolIndex:
+    exact: dict[str, list[tuple[ToolRule, Destination]]] = {}
+    suffix: dict[str, list[tuple[ToolRule, Destination]]] = {}
+    anywhere: list[tuple[ToolRule, Destination]] = []
+    for rule in rules.values():
+        for destination in rule.destinations:
+            entry = (rule, destination)
+            if destination.host == "*":
+                anywhere.append(entry)
+            elif destination.host.startswith("*."):
+                suffix.setdefault(destination.host[2:], []).append(entry)
+            else:
+                exact.setdefault(destination.host, []).append(entry)
+    return ToolIndex(
+        exact={host: tuple(entries) for host, entries in exact.items()},
+        suffix={host: tuple(entries) for host, entries in suffix.items()},
+        anywhere=tuple(anywhere),
+    )

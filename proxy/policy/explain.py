@@ -1,0 +1,74 @@
+"""What would happen to a call, and why: the questions of `toolbooth explain`, answered by the very
+functions that decide in production. Switches, budgets and limits are not part of it."""
+
+from typing import NamedTuple
+
+from proxy.model.call import Effect, Mode, Target
+from proxy.model.errors import Refusal
+from proxy.model.reason import Reason
+from proxy.policy.authorize import authorize, authorize_tunnel
+from proxy.policy.effect import effect_of
+from proxy.policy.match import find_tool, find_tunnel_tools
+from proxy.policy.policy import MICROS_PER_USD, Policy, RateRule, ToolRule
+
+
+class Explanation(NamedTuple):
+    """`verdict` is `ok` or the refusal's reason; `rule` what decided. `tool` and `effect` are None
+    where no tool has the destination. `facts` are the limits the call would meet, for printing."""
+
+    tool: str | None
+    verdict: Reason
+    rule: str
+    detail: str
+    effect: Effect | None
+    facts: dict[str, str]
+
+
+def explain(policy: Policy, method: str, target: Target) -> Explanation:
+    """Judges one call without making it. `CONNECT` is judged as a tunnel, all else as a request
+    the proxy can read."""
+    if method == "CONNECT":
+        rules = find_tunnel_tools(policy, target.origin.host, target.origin.port)
+        return _explanation(rules[0] if rules else None, method, authorize_tunnel(rules, target))
+    rule = find_tool(policy, target.origin, method, target.path)
+    return _explanation(rule, method, authorize(rule, Mode.ABSOLUTE, method, target))
+
+
+def _explanation(rule: ToolRule | None, method: str, refusal: Refusal | None) -> Explanation:
+    if refusal is not None:
+        verdict, decided_by, detail = refusal.reason, refusal.rule, refusal.detail
+    else:
+        verdict, detail = Reason.OK, "The policy permits this call."
+        decided_by = f"tools.catalog.{rule.name}" if rule else ""
+    if rule is None:
+        return Explanation(None, verdict, decided_by, detail, None, {})
+    effect = effect_of(rule, method)
+    return Explanation(rule.name, verdict, decided_by, detail, effect, _facts(rule))
+
+
+def _facts(rule: ToolRule) -> dict[str, str]:
+    facts = {
+        "kind": rule.kind.value,
+        "catalog place": str(rule.index + 1),
+        "timeout": f"{rule.timeouts.call_s:g} s",
+        "connect timeout": f"{rule.timeouts.connect_s:g} s",
+        "idle timeout": f"{rule.timeouts.idle_s:g} s",
+        "retries": str(rule.retries.max_retries),
+        "rate limit": _rate(rule.rate),
+        "concurrency": str(rule.concurrency),
+        "cost": f"{rule.cost_micros / MICROS_PER_USD:g} USD",
+    }
+    if rule.breaker is not None:
+        facts["circuit breaker"] = (
+            f"opens for {rule.breaker.open_s:g} s at {rule.breaker.error_rate:.0%} errors"
+        )
+    if rule.allow_addresses:
+        facts["opened addresses"] = ", ".join(map(str, rule.allow_addresses))
+    return facts
+
+
+def _rate(rate: RateRule | None) -> str:
+    if rate is None:
+        return "none"
+    wait = f", waits up to {rate.max_wait_s:g} s" if rate.max_wait_s else ""
+    return f"{rate.requests} per {rate.per_s:g} s for each {rate.scope.value}{wait}"

@@ -1,0 +1,174 @@
+"""Process settings: where to listen, what to read, what to write. Read once, at start.
+
+The only reader of the environment. Settings need a restart and hold the secrets of the process;
+what may change while it runs is in the policy file. The names are promises to users.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Literal
+
+_BUDGET_NAMES = ("AGENT_MAX_STEPS", "AGENT_MAX_TOOL_CALLS", "AGENT_MAX_SECONDS")
+
+
+class SettingsError(Exception):
+    """One sentence naming the variable and what it should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """`tcp` with `host` and `port` (0: any free one), or `unix` with `path`."""
+
+    kind: Literal["tcp", "unix"]
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    @property
+    def is_loopback(self) -> bool:
+        """Only programs on this host (or in this pod) can reach it."""
+        if self.kind == "unix" or self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def __str__(self) -> str:
+        if self.kind == "unix":
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSettings:
+    """What the command line needs to reach a running sidecar."""
+
+    control_listen: ListenAddress
+    health_listen: ListenAddress
+    control_token: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a sidecar needs to start. `budget_overrides` are the `AGENT_MAX_*` variables, which
+    win over the policy file. `log`: `stdout` or a file."""
+
+    proxy_listen: ListenAddress
+    control_listen: ListenAddress
+    health_listen: ListenAddress
+    policy_path: Path
+    control_token: str | None
+    viewer_token: str | None
+    log: str
+    drain_s: float
+    max_connections: int
+    budget_overrides: dict[str, str]
+
+
+def client_settings(environ: Mapping[str, str] | None = None) -> ClientSettings:
+    """Settings of `toolbooth kill`, `status` and their like. Raises `SettingsError`."""
+    env = os.environ if environ is None else environ  # noqa: TID251 - the one place
+    return ClientSettings(
+        control_listen=_listen(env, "TOOLBOOTH_CONTROL_LISTEN", "127.0.0.1:8081"),
+        health_listen=_listen(env, "TOOLBOOTH_HEALTH_LISTEN", "127.0.0.1:8082"),
+        control_token=_secret(env, "TOOLBOOTH_CONTROL_TOKEN"),
+    )
+
+
+def read_settings(
+    policy_path: str | None = None, environ: Mapping[str, str] | None = None
+) -> Settings:
+    """Settings of `toolbooth run`; `policy_path` from the command line wins over the variable.
+
+    Raises `SettingsError`, also for what this version cannot do: a setting that would silently
+    not hold is worse than no start.
+    """
+    env = os.environ if environ is None else environ  # noqa: TID251 - the one place
+    _refuse_unsupported(env)
+    client = client_settings(env)
+    if not client.control_listen.is_loopback and client.control_token is None:
+        raise SettingsError(
+            "TOOLBOOTH_CONTROL_LISTEN is not on loopback: set TOOLBOOTH_CONTROL_TOKEN "
+            "or TOOLBOOTH_CONTROL_TOKEN_FILE, or listen on 127.0.0.1 or unix:PATH."
+        )
+    return Settings(
+        proxy_listen=_listen(env, "TOOLBOOTH_PROXY_LISTEN", "127.0.0.1:8080", unix=False),
+        control_listen=client.control_listen,
+        health_listen=client.health_listen,
+        policy_path=Path(policy_path or env.get("TOOLBOOTH_POLICY") or "config/policy.yaml"),
+        control_token=client.control_token,
+        viewer_token=_secret(env, "TOOLBOOTH_VIEWER_TOKEN"),
+        log=env.get("TOOLBOOTH_LOG") or "stdout",
+        drain_s=_number(env, "TOOLBOOTH_DRAIN_SECONDS", 10.0, highest=3600.0),
+        max_connections=int(_number(env, "TOOLBOOTH_MAX_CONNECTIONS", 12_000.0, highest=1e6)),
+        budget_overrides={name: env[name] for name in _BUDGET_NAMES if env.get(name)},
+    )
+
+
+def colours_wanted(environ: Mapping[str, str] | None = None) -> bool:
+    """NO_COLOR (no-color.org) and TERM=dumb are honoured."""
+    env = os.environ if environ is None else environ  # noqa: TID251 - the one place
+    return not env.get("NO_COLOR") and env.get("TERM") != "dumb"
+
+
+def wants_to_stay(environ: Mapping[str, str] | None = None) -> bool:
+    """DEMO_STAY=1: the demo leaves its sidecar running."""
+    env = os.environ if environ is None else environ  # noqa: TID251 - the one place
+    return env.get("DEMO_STAY", "") not in ("", "0")
+
+
+def _refuse_unsupported(env: Mapping[str, str]) -> None:
+    state = env.get("TOOLBOOTH_STATE") or "memory:"
+    if state != "memory:":
+        raise SettingsError("TOOLBOOTH_STATE: this version keeps state in `memory:` only.")
+    if env.get("TOOLBOOTH_AUDIT"):
+        raise SettingsError("TOOLBOOTH_AUDIT: this version writes no separate audit file.")
+
+
+def _listen(env: Mapping[str, str], name: str, default: str, *, unix: bool = True) -> ListenAddress:
+    text = env.get(name) or default
+    if unix and text.startswith("unix:"):
+        if len(text) == len("unix:"):
+            raise SettingsError(f"{name}: unix: needs a path.")
+        return ListenAddress("unix", path=text.removeprefix("unix:"))
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isdigit() or int(port) > 65535:
+        raise SettingsError(f"{name}: expected HOST:PORT, got {text!r}.")
+    return ListenAddress("tcp", host=host, port=int(port))
+
+
+def _secret(env: Mapping[str, str], name: str) -> str | None:
+    """The variable, or the first line of the file that NAME_FILE names."""
+    value = env.get(name)
+    path = env.get(f"{name}_FILE")
+    if value and path:
+        raise SettingsError(f"Set {name} or {name}_FILE, not both.")
+    if path:
+        try:
+            lines = Path(path).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(
+                f"{name}_FILE cannot be read: {error.__class__.__name__}."
+            ) from None
+        value = lines[0].strip() if lines else ""
+        if not value:
+            raise SettingsError(f"{name}_FILE is empty.")
+    return value or None
+
+
+def _number(env: Mapping[str, str], name: str, default: float, *, highest: float) -> float:
+    text = env.get(name)
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= highest:
+        raise SettingsError(f"{name}: expected a number from 0 to {highest:g}, got {text!r}.")
+    return value

@@ -1,0 +1,107 @@
+"""One call record as one line of JSON (pure).
+
+The order and names of the fields are a promise to whoever reads the log. Strings from outside go
+through the redactor and become visible text; the finished line holds no control, separator or
+direction character, so no value can start a second line or hide part of this one.
+"""
+
+import orjson
+
+from proxy.model.clock import utc_timestamp
+from proxy.model.reason import MEANINGS, Reason
+from proxy.model.record import CallRecord, Capture
+from proxy.telemetry.redact import Redactor
+from proxy.telemetry.visible import visible_json, visible_line
+
+_MICROS_PER_USD = 1_000_000
+
+
+def record_view(
+    record: CallRecord, redactor: Redactor, with_captures: bool = True
+) -> dict[str, object]:
+    """The record as it may be shown, in the order of the log line.
+
+    `run_id` and `agent_id` are empty where the request was too malformed to tell. `detail` and
+    `rule` stand only where the call was not let through; `request` and `result` only on sampled
+    records whose captures were kept.
+    """
+    code, caller, text = record.code, record.caller, redactor.line
+    view: dict[str, object] = {
+        "ts": utc_timestamp(record.ts),
+        "call_id": record.call_id,
+        "run_id": text(caller.run_id) if caller else "",
+        "agent_id": text(caller.agent_id) if caller else "",
+        "tool": visible_line(record.tool),
+        "mode": record.mode,
+        "method": visible_line(record.method),
+        "scheme": visible_line(record.scheme),
+        "host": text(record.host),
+        "port": record.port,
+        "path": redactor.path(record.path),
+        "code": code,
+        "stop_reason": code if MEANINGS[code].stops_run else None,
+        "status": record.status,
+        "attempts": record.attempts,
+        "queue_ms": round(record.queue_ms, 3),
+        "upstream_ms": round(record.upstream_ms, 3),
+        "total_ms": round(record.total_ms, 3),
+        "request_bytes": record.request_bytes,
+        "response_bytes": record.response_bytes,
+        "cost_usd": record.cost_micros / _MICROS_PER_USD,
+        "tokens": record.tokens,
+        "policy_version": record.policy_version,
+        "sampled": record.sampled,
+        "trace_id": visible_line(record.trace_id),
+    }
+    if code is not Reason.OK:
+        view["detail"] = text(record.detail)
+        view["rule"] = visible_line(record.rule)
+    if with_captures and record.sampled:
+        if record.request is not None:
+            view["request"] = _capture_view(record.request, redactor)
+        if record.result is not None:
+            view["result"] = _capture_view(record.result, redactor)
+    return view
+
+
+def _capture_view(capture: Capture, redactor: Redactor) -> dict[str, object]:
+    content_type, content_encoding = "", []
+    for name, value in capture.fields:
+        lowered = name.lower()
+        if lowered == b"content-type":
+            content_type = value.decode("latin-1")
+        elif lowered == b"content-encoding":
+            content_encoding.append(value.decode("latin-1"))
+    body = bytes(capture.body)
+    coding = ", ".join(content_encoding)
+    return {
+        "headers": redactor.fields(capture.fields),
+        "body": redactor.body(body, content_type, coding, capture.truncated),
+        "truncated": capture.truncated,
+    }
+
+
+def json_line(view: dict[str, object]) -> bytes:
+    """`view` as one line of JSON, newline at the end, the same value for a parser as before."""
+    line = orjson.dumps(view, option=orjson.OPT_APPEND_NEWLINE)
+    if line.isascii() and b"\x7f" not in line:
+        return line
+    return visible_json(line.decode("utf-8")).encode("utf-8")
+
+
+def record_line(record: CallRecord, redactor: Redactor) -> bytes:
+    """The log line of one call."""
+    return json_line(record_view(record, redactor))
+
+
+def minimal_line(record: CallRecord) -> bytes:
+    """What is left to say when a record could not be formatted: only values that are ours."""
+    return json_line(
+        {
+            "ts": utc_timestamp(record.ts),
+            "call_id": record.call_id,
+            "code": record.code,
+            "status": record.status,
+            "format_error": True,
+        }
+    )

@@ -1,0 +1,191 @@
+"""Figures: plain integers counted per call, rendered for Prometheus when asked.
+
+A labelled child of a client library costs about as much as all of a call's figures here; so
+prometheus_client only renders. Label values are bounded whatever is sent: tool names are those of
+the policy's catalog, and only so many of them.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+)
+from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from proxy.model.record import CallRecord
+from proxy.telemetry.metric_names import CALL_METRICS, OWN_METRICS, READ_METRICS, Metric, MetricKind
+from proxy.telemetry.tool_figures import BOUNDS_MS, STATUS_CLASSES, ToolFigures
+
+UNKNOWN_TOOL = "_unknown"
+OTHER_TOOL = "_other"
+_MOST_TOOLS = 2000
+_MOST_LABELS = 2000
+_LONGEST_LABEL = 128
+_MICROS_PER_USD = 1_000_000
+
+Reading = float | Mapping[str, float] | str
+Read = Callable[[], Reading]
+
+
+class Figures(Collector):
+    """Counts calls and reads gauges.
+
+    `observe` on the event loop, once per call. `render` may run in a thread; figures of calls
+    that end meanwhile are in this page or in the next.
+    """
+
+    def __init__(self, most_tools: int = _MOST_TOOLS) -> None:
+        self._most_tools = most_tools
+        self._catalog: frozenset[str] = frozenset()
+        self._tools: dict[str, ToolFigures] = {}
+        self._sampled = 0
+        self._reads: dict[str, Read] = {}
+        self._scrape_errors: dict[str, int] = {}
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def know_tools(self, names: Iterable[str]) -> None:
+        """The catalog of the policy in force; figures of tools that are gone stay, since counters
+        must not go down."""
+        self._catalog = frozenset(names)
+
+    def watch(self, name: str, read: Read) -> None:
+        """Read a metric of READ_METRICS when a page is asked for: a number, a number per value of
+        its label, or for an info metric the value of its label. ValueError on another name."""
+        if all(metric.name != name for metric in READ_METRICS):
+            raise ValueError(f"not a registered metric: {name}")
+        self._reads[name] = read
+
+    def observe(self, record: CallRecord) -> None:
+        """Count one finished call."""
+        figures = self._tools.get(record.tool)
+        if figures is None:
+            figures = self._figures_for(record.tool)
+        codes = figures.codes
+        code = record.code
+        codes[code] = codes.get(code, 0) + 1
+        figures.classes[record.status // 100 if 100 <= record.status < 600 else 0] += 1
+        figures.buckets[bisect_left(BOUNDS_MS, record.total_ms)] += 1
+        figures.total_ms += record.total_ms
+        figures.attempts += record.attempts
+        figures.upstream_ms += record.upstream_ms
+        figures.request_bytes += record.request_bytes
+        figures.response_bytes += record.response_bytes
+        if record.queue_ms:
+            figures.queue_ms += record.queue_ms
+            figures.queued += 1
+        if record.cost_micros:
+            figures.cost_micros += record.cost_micros
+        if record.tokens:
+            figures.tokens += record.tokens
+        if record.sampled:
+            self._sampled += 1
+
+    def _figures_for(self, tool: str) -> ToolFigures:
+        """Figures of a name seen for the first time, or that is not to be had as a label. A tool
+        inside of a catalog entry (`entry.tool` of an MCP server) counts for its entry."""
+        name = tool
+        while name not in self._catalog and "." in name:
+            name = name.rpartition(".")[0]
+        if name not in self._catalog:
+            name = UNKNOWN_TOOL
+        figures = self._tools.get(name)
+        if figures is not None:
+            return figures
+        if name != UNKNOWN_TOOL and len(self._tools) >= self._most_tools:
+            name = OTHER_TOOL
+        return self._tools.setdefault(name, ToolFigures())
+
+    def tool_figures(self, name: str) -> dict[str, object]:
+        """What the console shows of one tool: counts, percentiles, calls in flight. Zeroes for a
+        tool that was not called yet."""
+        view = (self._tools.get(name) or ToolFigures()).summary()
+        read = self._reads.get("toolbooth_calls_in_flight")
+        reading = read() if read else 0
+        view["in_flight"] = reading.get(name, 0) if isinstance(reading, Mapping) else 0
+        return view
+
+    def render(self) -> bytes:
+        """The page in the Prometheus text format."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Family]:
+        """Called by prometheus_client for one page."""
+        tools = sorted(self._tools.items())
+        for metric in CALL_METRICS:
+            yield self._call_family(metric, tools)
+        for metric in READ_METRICS:
+            family = self._read_family(metric)
+            if family is not None:
+                yield family
+        yield _family(OWN_METRICS[0], dict(self._scrape_errors))
+
+    def _call_family(self, metric: Metric, tools: list[tuple[str, ToolFigures]]) -> Family:
+        if metric.kind is MetricKind.HISTOGRAM:
+            histogram = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+            for tool, figures in tools:
+                histogram.add_metric([tool], figures.cumulated(), figures.total_ms / 1000)
+            return histogram
+        if not metric.labels:
+            return _family(metric, float(self._sampled))
+        family = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
+        for tool, figures in tools:
+            for rest, value in _values(metric.name, figures):
+                family.add_metric([tool, *rest], value)
+        return family
+
+    def _read_family(self, metric: Metric) -> Family | None:
+        """One metric from its owner. An owner that fails costs its metric, not the page."""
+        read = self._reads.get(metric.name)
+        if read is None:
+            return None
+        try:
+            return _family(metric, read())
+        except Exception:  # noqa: BLE001 - a page with a gap is better than none; it is counted
+            self._scrape_errors[metric.name] = self._scrape_errors.get(metric.name, 0) + 1
+            return None
+
+
+def _values(name: str, figures: ToolFigures) -> Iterable[tuple[tuple[str, ...], float]]:
+    """(labels beside `tool`, value) of one call metric."""
+    if name == "toolbooth_calls_total":
+        return [((str(code),), count) for code, count in list(figures.codes.items())]
+    if name == "toolbooth_answers_total":
+        return [((c,), n) for c, n in zip(STATUS_CLASSES, figures.classes, strict=True) if n]
+    single: dict[str, float] = {
+        "toolbooth_upstream_attempts_total": figures.attempts,
+        "toolbooth_upstream_seconds_total": figures.upstream_ms / 1000,
+        "toolbooth_queue_wait_seconds_total": figures.queue_ms / 1000,
+        "toolbooth_queued_calls_total": figures.queued,
+        "toolbooth_request_bytes_total": figures.request_bytes,
+        "toolbooth_response_bytes_total": figures.response_bytes,
+        "toolbooth_cost_usd_total": figures.cost_micros / _MICROS_PER_USD,
+        "toolbooth_tokens_total": figures.tokens,
+    }
+    return [((), single[name])]
+
+
+def _family(metric: Metric, reading: Reading) -> Family:
+    """A family of one reading; what its label says is cut to bounded length and number."""
+    labels = metric.labels
+    if metric.kind is MetricKind.INFO:
+        info = InfoMetricFamily(metric.name.removesuffix("_info"), metric.help)
+        info.add_metric([], {labels[0]: str(reading)[:_LONGEST_LABEL]})
+        return info
+    family: CounterMetricFamily | GaugeMetricFamily
+    if metric.kind is MetricKind.COUNTER:
+        family = CounterMetricFamily(metric.name, metric.help, labels=labels)
+    else:
+        family = GaugeMetricFamily(metric.name, metric.help, labels=labels)
+    if not isinstance(reading, Mapping):
+        family.add_metric([], float(reading))
+        return family
+    for value, number in list(reading.items())[:_MOST_LABELS]:
+        family.add_metric([value[:_LONGEST_LABEL]], float(number))
+    return family

@@ -1,0 +1,197 @@
+"""Takes finished records from the event loop and gets them into the log.
+
+The event loop only appends to a queue. A thread looks into it every 50 ms (waking a thread per
+record costs more than the record), redacts, formats and writes. When the log cannot keep up,
+bodies go first and records second; both are counted, and no call ever waits.
+"""
+
+import errno
+import threading
+import time
+from collections import deque
+
+from proxy.model.record import CallRecord
+from proxy.telemetry.captures import CaptureBudget, captured_size
+from proxy.telemetry.line import minimal_line, record_line
+from proxy.telemetry.pending import PendingLines
+from proxy.telemetry.redact import Redactor
+from proxy.telemetry.sinks import Sink
+
+DEFAULT_LIMIT_RECORDS = 10_000
+_WAKE_S = 0.05
+# A thread that computes keeps the interpreter for up to 5 ms at a time, and every call waits. So
+# it formats a few records, then sleeps for a moment.
+_RECORDS_PER_TURN = 16
+_REST_S = 0.0005
+_LINES_PER_WRITE = 256
+_BYTES_PER_WRITE = 256 * 1024  # formatted lines are held beside the queue, so they are few
+_BASE_BYTES = 1024  # about what a record without captures and path takes
+_HOPELESS = frozenset((errno.EPIPE, errno.EBADF, errno.ENOTCONN, errno.ECONNRESET, errno.ENXIO))
+
+_Entry = tuple[CallRecord, Redactor, int, int]  # ..., bytes of captures, bytes of the rest
+
+
+class Recorder:
+    """`submit` on the event loop; `start` and `stop` around it.
+
+    Bounds: `limit_records` records, `limit_bytes` for them without captures, and the capture
+    budget for bodies. Each counter is written by one thread only and may be read from any.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        budget: CaptureBudget | None = None,
+        limit_records: int = DEFAULT_LIMIT_RECORDS,
+        limit_bytes: int = 4 * _BASE_BYTES * DEFAULT_LIMIT_RECORDS,
+    ) -> None:
+        self.budget = budget if budget is not None else CaptureBudget()
+        self.submitted = 0
+        self.written = 0
+        self.captures_dropped = 0
+        self.sink_errors = 0
+        self._dropped_full = 0  # event loop
+        self._dropped_bytes = 0  # event loop
+        self._dropped_sink = 0  # writer
+        self._dropped_rotation = 0  # writer
+        self._format_errors = 0  # writer
+        self._dropped_shutdown = 0  # whoever stops
+        self._limit_records = limit_records
+        self._limit_bytes = limit_bytes
+        self._bytes_in = 0  # event loop
+        self._bytes_out = 0  # writer
+        self._queue: deque[_Entry] = deque()
+        self._sink = sink
+        self._pending = PendingLines(sink)
+        self._stop = threading.Event()
+        self._abandoned = False
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+
+    # --- on the event loop ---------------------------------------------------------------------
+
+    def submit(self, record: CallRecord, redactor: Redactor, taken_bytes: int = 0) -> None:
+        """Queue a record; never blocks, never raises. The record must not change afterwards.
+
+        `taken_bytes` is what the call took from the capture budget for this record's captures;
+        giving it back is the recorder's business from here on.
+        """
+        self.submitted += 1
+        size = _BASE_BYTES + len(record.path)
+        full = len(self._queue) >= self._limit_records
+        if full or self._bytes_in - self._bytes_out + size > self._limit_bytes:
+            self._dropped_full += full
+            self._dropped_bytes += not full
+            if taken_bytes:
+                self.budget.give(taken_bytes)
+            return
+        held = 0
+        if taken_bytes or record.request is not None or record.result is not None:
+            held = self._settle(record, taken_bytes)
+        self._bytes_in += size
+        self._queue.append((record, redactor, held, size))
+
+    def _settle(self, record: CallRecord, taken_bytes: int) -> int:
+        """Hold exactly what the captures take, or drop them."""
+        need = captured_size(record)
+        if need <= taken_bytes:
+            self.budget.give(taken_bytes - need)
+            return need
+        if self.budget.take(need - taken_bytes):
+            return need
+        self.budget.give(taken_bytes)
+        record.request = record.result = None
+        self.captures_dropped += 1
+        return 0
+
+    # --- from anywhere -------------------------------------------------------------------------
+
+    @property
+    def depth(self) -> int:
+        """Records queued, not counting formatted lines under way."""
+        return len(self._queue)
+
+    def dropped(self) -> dict[str, int]:
+        """Records lost, by reason. `format_error` ones left a minimal line."""
+        return {
+            "queue_full": self._dropped_full,
+            "queue_bytes": self._dropped_bytes,
+            "sink_closed": self._dropped_sink,
+            "rotated": self._dropped_rotation,
+            "format_error": self._format_errors,
+            "shutdown": self._dropped_shutdown,
+        }
+
+    def start(self) -> None:
+        """Start the writer thread."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """Write what is queued, for at most `timeout_s`; count what is left. Blocks: call it when
+        no calls are served any more, or from another thread."""
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        self._abandoned = True
+        if self._thread.is_alive():  # ends within one write; touches no queue after that
+            self._thread.join(2 * _WAKE_S)
+        self._dropped_shutdown += len(self._pending) + len(self._queue)
+        if not self._thread.is_alive():  # else stuck in the kernel: leave it what it holds
+            self._sink.close()
+
+    # --- in the writer thread ------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._abandoned:
+            stopping = self._stop.is_set()
+            self._drain()
+            if stopping and not self._queue and not self._pending:
+                return
+            if stopping:
+                continue  # `_write` waits for the sink, this does not spin
+            self._stop.wait(_WAKE_S)
+
+    def _drain(self) -> None:
+        """Format and write until the queue is empty or the sink takes no more. Lines pending from
+        before go first; while they are stuck nothing more is taken from the queue, so what is
+        lost then is counted where the queue is bounded."""
+        while not self._abandoned:
+            if self._pending and not self._write():
+                return
+            if not self._format():
+                return
+
+    def _format(self) -> bool:
+        """Turn queued records into pending lines; were there any?"""
+        for count in range(_LINES_PER_WRITE):
+            enough = self._pending.size_bytes >= _BYTES_PER_WRITE
+            if self._abandoned or enough or not self._queue:
+                return bool(self._pending)
+            record, redactor, held, size = self._queue.popleft()
+            try:
+                line = record_line(record, redactor)
+            except Exception:  # noqa: BLE001 - whatever it is, it must cost one record, not the log
+                self._format_errors += 1
+                line = minimal_line(record)
+            self._pending.add(line)
+            self._bytes_out += size
+            if held:
+                self.budget.give(held)
+            if count % _RECORDS_PER_TURN == _RECORDS_PER_TURN - 1:
+                self._stop.wait(_REST_S)
+        return True
+
+    def _write(self) -> bool:
+        """Write pending lines; is everything out?"""
+        try:
+            finished, lost = self._pending.write(_WAKE_S)
+        except OSError as error:
+            self.sink_errors += 1
+            if error.errno in _HOPELESS:
+                self._dropped_sink += self._pending.drop()
+                return True
+            if self._stop.is_set():
+                time.sleep(_WAKE_S)  # a full disk fails at once: do not spin on it
+            return False
+        self.written += finished
+        self._dropped_rotation += lost
+        return not self._pending

@@ -1,0 +1,138 @@
+"""What may be shown of a call (pure).
+
+Everything that leaves the process about a call's content goes through a `Redactor`: log lines,
+recent calls, live tails. Three nets, from sure to fuzzy: names of header fields and keys whose
+values are never shown; shapes of credentials and personal data; expressions of the policy's own.
+Nothing here raises on any input, and equal input gives equal output.
+
+It cannot find what has no shape and no name: a bare password in prose, or a secret spread over
+several messages.
+"""
+
+import re
+from urllib.parse import unquote
+
+from proxy.policy.policy import RedactRule
+from proxy.telemetry.bodies import BodyText
+from proxy.telemetry.content import open_body
+from proxy.telemetry.matcher import Matcher, custom_patterns
+from proxy.telemetry.patterns import CREDENTIALS, PERSONAL
+from proxy.telemetry.sensitive import MASK, SensitiveNames
+from proxy.telemetry.visible import shown, visible_line, visible_text
+
+_LONGEST_PATH = 4096
+_LONGEST_KEY = 128
+_MOST_PARAMETERS = 64
+_SHORTEST_FINDING = 6  # no built-in pattern matches less
+_AUTHORITY = re.compile(r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*@")
+_FLAG = re.compile(r"^[A-Za-z][A-Za-z_.-]{0,15}$")  # `?wsdl`: a key without a value
+_TARGET_HEADERS_TEXT = (
+    "location content-location referer x-original-url x-rewrite-url x-forwarded-uri"
+)
+_TARGET_HEADERS = frozenset(_TARGET_HEADERS_TEXT.split())
+
+
+class Redactor:
+    """Shows requests and answers with their secrets replaced by markers.
+
+    `rule` comes from the policy; ValueError says which of its patterns is bad. `body_limit_bytes`
+    is the size up to which bodies are captured; at most four times that is looked at, after
+    decompression too.
+    """
+
+    __slots__ = ("_bodies", "_limit_bytes", "_matcher", "_names", "_shortest")
+
+    def __init__(self, rule: RedactRule, body_limit_bytes: int = 8192) -> None:
+        own = custom_patterns(rule.patterns)
+        self._matcher = Matcher(own + CREDENTIALS + (PERSONAL if rule.pii else ()))
+        self._names = SensitiveNames(rule.headers, rule.json_keys)
+        self._bodies = BodyText(self.text, self._names.key)
+        self._limit_bytes = 4 * max(body_limit_bytes, 1024)
+        self._shortest = 1 if own else _SHORTEST_FINDING
+
+    def text(self, value: str) -> str:
+        """`value` with every credential and, if asked for, all personal data masked by shape."""
+        if len(value) < self._shortest:
+            return value
+        if not value.isascii():
+            value = value.encode("utf-8", "backslashreplace").decode("utf-8")
+        return self._matcher.masked(value)
+
+    def line(self, value: str) -> str:
+        """`text` for values that must stay on one line and harmless on a terminal."""
+        return visible_line(self.text(value))
+
+    def path(self, raw: str) -> str:
+        """Path and query with every query value masked and the keys kept.
+
+        Path segments keep what has no shape of a secret, percent-encoded or not. Userinfo of an
+        absolute URL is dropped, a fragment is masked, and what is longer than 4096 is cut.
+        """
+        if len(raw) > _LONGEST_PATH:
+            raw = raw[:_LONGEST_PATH].rpartition("&" if "?" in raw[:_LONGEST_PATH] else "/")[0]
+            return self.path(raw) + "[cut]"
+        raw, has_fragment, _ = raw.partition("#")
+        path, has_query, query = raw.partition("?")
+        if "@" in path:
+            path = _AUTHORITY.sub(lambda m: m.group().partition("//")[0] + "//", path)
+        result = self._encoded_text(path)
+        if has_query:
+            result += "?" + self._query(query)
+        return visible_line(result + ("#" + MASK if has_fragment else ""))
+
+    def _query(self, query: str) -> str:
+        parts = query.split("&", _MOST_PARAMETERS)
+        rest = len(parts) > _MOST_PARAMETERS
+        shown_parts = [self._parameter(part) for part in parts[:_MOST_PARAMETERS]]
+        return "&".join(shown_parts) + ("&[cut]" if rest else "")
+
+    def _parameter(self, part: str) -> str:
+        key, has_value, value = part.partition("=")
+        if not has_value:
+            return part if not part or _FLAG.match(part) else MASK
+        shown_key = self._encoded_text(key) if len(key) <= _LONGEST_KEY else MASK
+        return f"{shown_key}={MASK if value else ''}"
+
+    def _encoded_text(self, value: str) -> str:
+        """`text`, also under percent-encoding, twice if need be. Shown decoded only where
+        something was found."""
+        masked = self.text(value)
+        for _ in range(2):
+            if "%" not in value:
+                break
+            value = unquote(value)
+            found = self.text(value)
+            if found != value:
+                return found
+        return masked
+
+    def fields(self, fields: list[tuple[bytes, bytes]]) -> dict[str, str | list[str]]:
+        """Header fields by lower-case name, in order of first appearance; a list where a name
+        repeats. Values of sensitive names are masked whole, URLs lose their query values."""
+        result: dict[str, str | list[str]] = {}
+        for raw_name, raw_value in fields:
+            name = self.line(shown(raw_name).lower())
+            value = self._field_value(name, raw_value)
+            before = result.get(name)
+            if before is None:
+                result[name] = value
+            elif isinstance(before, list):
+                before.append(value)
+            else:
+                result[name] = [before, value]
+        return result
+
+    def _field_value(self, name: str, raw: bytes) -> str:
+        if self._names.header(name):
+            return MASK
+        value = shown(raw)
+        return self.path(value) if name in _TARGET_HEADERS else self.line(value)
+
+    def body(self, raw: bytes, content_type: str, content_encoding: str, truncated: bool) -> str:
+        """The body as text without its secrets, or `[N bytes of TYPE]` for what is not text or
+        cannot be decoded. `truncated`: `raw` is only the beginning; then what stands at the cut
+        is masked too, since half a secret has no shape."""
+        content = open_body(raw, content_type, content_encoding, truncated, self._limit_bytes)
+        if content.text is None:
+            return f"[{len(raw)} bytes of {content.label}]"
+        return visible_text(self._bodies.shown(content))

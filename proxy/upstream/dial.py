@@ -1,0 +1,86 @@
+"""From an address to a connected socket. The only file that opens a connection."""
+
+import asyncio
+import os
+import socket
+import ssl
+
+import aiohappyeyeballs
+
+from proxy.model.errors import UpstreamFailed
+from proxy.model.reason import Reason
+from proxy.upstream.resolver import Address
+
+_HAPPY_EYEBALLS_S = 0.25  # RFC 8305: how long one address family may stall the other
+
+_AddrInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[str, int]]
+
+
+async def dial(addresses: tuple[Address, ...], port: int) -> socket.socket:
+    """Connect to the first of `addresses` that answers; all of them have been judged.
+
+    Raises `UpstreamFailed(upstream_connect)`. The caller bounds the time.
+    """
+    infos: list[_AddrInfo] = [
+        (
+            socket.AF_INET6 if address.version == 6 else socket.AF_INET,
+            socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (str(address), port),
+        )
+        for address in addresses
+    ]  # fmt: skip
+    try:
+        sock = await aiohappyeyeballs.start_connection(
+            infos, happy_eyeballs_delay=_HAPPY_EYEBALLS_S, interleave=1
+        )
+    except OSError as error:
+        raise UpstreamFailed(
+            Reason.UPSTREAM_CONNECT, f"Could not connect: {_words(error)}."
+        ) from None
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+def upstream_tls() -> ssl.SSLContext:
+    """Certificates are verified against the system's roots (or `SSL_CERT_FILE`), host names
+    always; nothing an agent or a policy can say turns that off."""
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def tls_failure(error: Exception) -> UpstreamFailed:
+    """Name what is wrong with the upstream's TLS."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        words = f"the certificate is not trusted: {error.verify_message}"
+    elif isinstance(error, ssl.SSLError):
+        words = f"TLS failed: {(error.reason or 'protocol error').lower().replace('_', ' ')}"
+    else:
+        words = "it hung up during the TLS handshake"
+    return UpstreamFailed(Reason.UPSTREAM_TLS, f"Could not connect: {words}.")
+
+
+def _words(error: OSError) -> str:
+    """The system's words for it, without the address: several may have failed alike."""
+    return os.strerror(error.errno).lower() if error.errno else "no address answered"
+
+
+def peer_is_this_host(sock: socket.socket) -> bool:
+    """Do both ends of the connection have one address? Then it never left this host."""
+    return bool(sock.getsockname()[0] == sock.getpeername()[0])
+
+
+async def connect_transport(
+    protocol: asyncio.Protocol, sock: socket.socket, tls: ssl.SSLContext | None, server_name: str
+) -> None:
+    """Put `protocol` on the socket, over TLS where `tls` is given."""
+    loop = asyncio.get_running_loop()
+    try:
+        if tls is None:
+            await loop.create_connection(lambda: protocol, sock=sock)
+        else:
+            await loop.create_connection(
+                lambda: protocol, sock=sock, ssl=tls, server_hostname=server_name
+            )
+    except (OSError, ssl.SSLError) as error:
+        raise tls_failure(error) from None

@@ -1,0 +1,191 @@
+"""Connections to upstreams: judged, kept alive, and never handed to a rule that would refuse them.
+
+The address that was judged is the address that is dialled. A kept connection remembers its
+peer's address, and is judged again when another rule (a newer policy, another tool) asks for it.
+Bounded: so many idle connections in all, so many an origin, for so long.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections import OrderedDict
+from collections.abc import Callable
+from ipaddress import ip_address
+
+from proxy.model.call import Origin
+from proxy.model.clock import Clock
+from proxy.model.errors import UpstreamFailed
+from proxy.model.reason import Reason
+from proxy.policy.address import NumericSpelling, judge_address, literal_address
+from proxy.policy.policy import ToolRule
+from proxy.upstream.connection import UpstreamConnection
+from proxy.upstream.dial import connect_transport, dial, peer_is_this_host
+from proxy.upstream.resolver import Address, Resolver
+
+MAX_IDLE_S = 55.0
+# An upstream that closes an idle connection races with our next request; where that request could
+# not be sent again, only connections younger than the shortest common keep-alive (5 s) are used.
+FRESH_S = 4.0
+_MAX_IDLE = 512
+_MAX_IDLE_PER_ORIGIN = 64
+
+
+class Pool:
+    """One for the process. `own_ports` are the ports we listen on ourselves: dialling those on
+    this host would be a loop, or an agent reaching the control API."""
+
+    def __init__(self, resolver: Resolver, clock: Clock, tls: Callable[[], ssl.SSLContext]) -> None:
+        self._resolver = resolver
+        self._clock = clock
+        self._make_tls = tls
+        self._tls: ssl.SSLContext | None = None
+        self._idle: OrderedDict[Origin, list[UpstreamConnection]] = OrderedDict()
+        self._idle_count = 0
+        self.own_ports: frozenset[int] = frozenset()
+
+    def take_idle(
+        self, origin: Origin, rule: ToolRule, max_idle_s: float
+    ) -> UpstreamConnection | None:
+        """The most recently used idle connection that `rule` may use, or None."""
+        kept = self._idle.get(origin)
+        oldest_s = self._clock.monotonic() - max_idle_s
+        while kept:
+            connection = kept.pop()
+            self._idle_count -= 1
+            if not kept:
+                del self._idle[origin]
+            if not connection.is_open:
+                continue
+            if connection.idle_since_s < oldest_s or not _still_allowed(connection, rule):
+                connection.abort()
+                continue
+            connection.is_reused = True
+            return connection
+        return None
+
+    async def connect(
+        self, origin: Origin, rule: ToolRule, *, opaque: bool = False
+    ) -> UpstreamConnection:
+        """Open a new connection within the rule's connect timeout; `opaque`: never speak TLS on
+        it ourselves (a tunnel). Raises `UpstreamFailed`."""
+        try:
+            async with asyncio.timeout(rule.timeouts.connect_s):
+                return await self._connect(origin, rule, opaque=opaque)
+        except TimeoutError:
+            raise UpstreamFailed(
+                Reason.TIMEOUT, "Could not connect in time.", unsent=True
+            ) from None
+
+    async def _connect(self, origin: Origin, rule: ToolRule, *, opaque: bool) -> UpstreamConnection:
+        addresses = await self._vetted(origin, rule)
+        sock = await dial(addresses, origin.port)
+        try:
+            self._refuse_ourselves(sock, origin)
+            address = ip_address(sock.getpeername()[0].partition("%")[0])
+            connection = UpstreamConnection(origin, asyncio.get_running_loop())
+            tls = self._tls_context() if origin.scheme == "https" and not opaque else None
+            await connect_transport(connection, sock, tls, origin.host)
+        except BaseException:
+            sock.close()
+            raise
+        connection.address = address
+        connection.vetted_by = rule
+        return connection
+
+    def _refuse_ourselves(self, sock: socket.socket, origin: Origin) -> None:
+        """An interface address of this host is only known for ours once it is connected."""
+        if origin.port in self.own_ports and peer_is_this_host(sock):
+            raise UpstreamFailed(Reason.ADDRESS_DENIED, "That address is this sidecar itself.")
+
+    async def _vetted(self, origin: Origin, rule: ToolRule) -> tuple[Address, ...]:
+        """The addresses of the origin that may be dialled; raises where there is none."""
+        literal = literal_address(origin.host)
+        if isinstance(literal, NumericSpelling):
+            raise UpstreamFailed(
+                Reason.ADDRESS_DENIED, "The host is an address in a spelling that is not accepted."
+            )
+        addresses = (literal,) if literal else await self._resolver.resolve(origin.host)
+        denied = ""
+        allowed: list[Address] = []
+        for address in addresses:
+            problem = judge_address(address, rule.allow_addresses)
+            if problem is None and address.is_loopback and origin.port in self.own_ports:
+                problem = "the sidecar itself"
+            if problem is None:
+                allowed.append(address)
+            else:
+                denied = problem
+        if not allowed:
+            raise UpstreamFailed(
+                Reason.ADDRESS_DENIED,
+                f"The host {origin.host} has only addresses that must not be reached ({denied});"
+                " do not retry.",
+            )
+        return tuple(allowed)
+
+    def _tls_context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = self._make_tls()  # loading the system's roots takes 20 ms: only if needed
+        return self._tls
+
+    def give_back(self, connection: UpstreamConnection) -> None:
+        """Keep the connection if it can be used again, else close it."""
+        origin = connection.origin
+        kept = self._idle.get(origin)
+        if not connection.is_reusable or (kept and len(kept) >= _MAX_IDLE_PER_ORIGIN):
+            connection.abort()
+            return
+        connection.finish()
+        connection.idle_since_s = self._clock.monotonic()
+        if kept is None:
+            kept = self._idle[origin] = []
+        kept.append(connection)
+        self._idle_count += 1
+        if self._idle_count > _MAX_IDLE:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        origin = next(iter(self._idle))
+        kept = self._idle[origin]
+        kept.pop(0).abort()
+        self._idle_count -= 1
+        if not kept:
+            del self._idle[origin]
+
+    def sweep(self) -> None:
+        """Close what has been idle too long; called every few seconds."""
+        oldest_s = self._clock.monotonic() - MAX_IDLE_S
+        for origin in list(self._idle):
+            kept = self._idle[origin]
+            fresh = [c for c in kept if c.is_open and c.idle_since_s >= oldest_s]
+            for connection in kept:
+                if connection not in fresh:
+                    connection.abort()
+            self._idle_count -= len(kept) - len(fresh)
+            if fresh:
+                self._idle[origin] = fresh
+            else:
+                del self._idle[origin]
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        for kept in self._idle.values():
+            for connection in kept:
+                connection.abort()
+        self._idle.clear()
+        self._idle_count = 0
+
+    @property
+    def idle_count(self) -> int:
+        """Idle connections held, for the metrics page."""
+        return self._idle_count
+
+
+def _still_allowed(connection: UpstreamConnection, rule: ToolRule) -> bool:
+    if connection.vetted_by is rule:
+        return True
+    address = connection.address
+    if address is None or judge_address(address, rule.allow_addresses) is not None:
+        return False
+    connection.vetted_by = rule
+    return True

@@ -1,0 +1,103 @@
+"""Names to addresses: one lookup for all who ask at once, bounded and off the event loop.
+
+It says what the name is, never whether that may be dialled: `pool` judges every address, and
+dials the very address it judged, so a second answer cannot slip in between (DNS rebinding).
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from cachetools import TTLCache
+
+from proxy.model.clock import Clock
+from proxy.model.errors import UpstreamFailed
+from proxy.model.reason import Reason
+
+Address = IPv4Address | IPv6Address
+Lookup = Callable[[str], list[str]]
+
+_KEEP_S = 10.0  # getaddrinfo tells no TTL; short enough that a moved service is found again
+_KEEP_FAILURE_S = 2.0
+_MAX_NAMES = 4096
+_MAX_PENDING = 256
+_MAX_THREADS = 8
+_MAX_ADDRESSES = 16  # of one answer; the rest are not tried
+_LOOPBACK: tuple[Address, ...] = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
+
+
+def system_lookup(host: str) -> list[str]:
+    """Ask the system's resolver; blocking. Raises `OSError` where there is no answer."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return [str(sockaddr[0]) for *_, sockaddr in found]
+
+
+class Resolver:
+    """Resolves names, remembering answers for a few seconds."""
+
+    def __init__(self, clock: Clock, lookup: Lookup = system_lookup) -> None:
+        self._lookup = lookup
+        self._threads = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix="dns")
+        self._found: TTLCache[str, tuple[Address, ...]] = TTLCache(
+            _MAX_NAMES, _KEEP_S, timer=clock.monotonic
+        )
+        self._missing: TTLCache[str, str] = TTLCache(
+            _MAX_NAMES, _KEEP_FAILURE_S, timer=clock.monotonic
+        )
+        self._pending: dict[str, asyncio.Future[tuple[Address, ...]]] = {}
+
+    async def resolve(self, host: str) -> tuple[Address, ...]:
+        """Every address of `host`, at least one. Raises `UpstreamFailed(upstream_dns)`.
+
+        `localhost` and names under it are this host and never asked of a server (RFC 6761 6.3).
+        """
+        if host == "localhost" or host.endswith(".localhost"):
+            return _LOOPBACK
+        found = self._found.get(host)
+        if found is not None:
+            return found
+        problem = self._missing.get(host)
+        if problem is not None:
+            raise UpstreamFailed(Reason.UPSTREAM_DNS, problem)
+        return await asyncio.shield(self._ask(host))
+
+    def _ask(self, host: str) -> asyncio.Future[tuple[Address, ...]]:
+        pending = self._pending.get(host)
+        if pending is None:
+            if len(self._pending) >= _MAX_PENDING:
+                raise UpstreamFailed(Reason.UPSTREAM_DNS, "Too many name look-ups are pending.")
+            loop = asyncio.get_running_loop()
+            pending = loop.run_in_executor(self._threads, self._look_up, host)
+            self._pending[host] = pending
+            pending.add_done_callback(lambda done: self._remember(host, done))
+        return pending
+
+    def _look_up(self, host: str) -> tuple[Address, ...]:
+        """In a thread. An empty answer is a failure, never `no forbidden address found`."""
+        try:
+            texts = self._lookup(host)
+        except (OSError, UnicodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else None
+            raise UpstreamFailed(
+                Reason.UPSTREAM_DNS, f"The name {host} did not resolve: {reason or 'no answer'}."
+            ) from None
+        addresses = tuple(dict.fromkeys(ip_address(text.partition("%")[0]) for text in texts))
+        if not addresses:
+            raise UpstreamFailed(Reason.UPSTREAM_DNS, f"The name {host} has no address.")
+        return addresses[:_MAX_ADDRESSES]
+
+    def _remember(self, host: str, done: asyncio.Future[tuple[Address, ...]]) -> None:
+        self._pending.pop(host, None)
+        if done.cancelled():
+            return
+        error = done.exception()  # also marks it as seen where every caller has gone
+        if error is None:
+            self._found[host] = done.result()
+        elif isinstance(error, UpstreamFailed):
+            self._missing[host] = error.detail
+
+    def close(self) -> None:
+        """Stop taking look-ups; those under way are not waited for."""
+        self._threads.shutdown(wait=False, cancel_futures=True)

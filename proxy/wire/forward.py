@@ -1,0 +1,152 @@
+"""What of a head goes on to the next hop, and what stops here (RFC 9110 section 7.6).
+
+Three kinds of field stop: those that describe one connection (hop-by-hop, and whatever
+`Connection` nominates), those that were meant for us (credentials of the proxy, the run's
+identity), and those that only we may say (`Toolbooth-*`, and our member of `Proxy-Status`).
+Framing fields are written anew from what was decoded, so a forwarded length is always true.
+"""
+
+from proxy.model.call import Origin
+from proxy.model.errors import BadMessage
+from proxy.wire.body import Ends, Framing
+from proxy.wire.head import Field, RequestHead, ResponseHead, field_values, list_tokens
+
+_HOP_BY_HOP = frozenset(
+    (b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding",
+     b"upgrade", b"http2-settings")
+)  # fmt: skip
+# `Proxy` is the httpoxy attack on CGI-like origins; no client means it.
+_REQUEST_STOPS = _HOP_BY_HOP | {b"host", b"content-length", b"proxy-authorization", b"proxy"}
+_RESPONSE_STOPS = _HOP_BY_HOP | {
+    b"content-length", b"proxy-authenticate", b"proxy-authentication-info",
+}  # fmt: skip
+BAGGAGE_RUN = b"agent.run_id"  # the W3C baggage member that may carry the run id
+
+# Two of these would let two readers pick two values (RFC 9110 section 5.3 allows lists only).
+_SINGLE = frozenset(
+    (b"host", b"content-length", b"proxy-authorization", b"authorization", b"max-forwards",
+     b"content-type", b"expect")
+)  # fmt: skip
+
+
+def check_single_fields(head: RequestHead, ours: frozenset[bytes]) -> None:
+    """Raise where a field that has one value comes twice; `ours` adds the identity headers."""
+    if len(head.named) == len(head.fields):
+        return
+    seen: set[bytes] = set()
+    for name, _ in head.fields:
+        if name in seen and (name in _SINGLE or name in ours):
+            raise BadMessage(f"The field {name.decode()} stands there twice.")
+        seen.add(name)
+
+
+def nominated(head: RequestHead | ResponseHead) -> frozenset[bytes]:
+    """The field names that `Connection` makes hop-by-hop (RFC 9110 section 7.6.1)."""
+    if b"connection" not in head.named:
+        return frozenset()
+    return frozenset(list_tokens(field_values(head, b"connection")))
+
+
+def wants_websocket(head: RequestHead, options: frozenset[bytes]) -> bool:
+    """The one upgrade that is passed on; any other is ignored, as RFC 9110 section 7.8 allows."""
+    return (
+        b"upgrade" in options
+        and head.minor == 1
+        and head.method == "GET"
+        and list_tokens(field_values(head, b"upgrade")) == [b"websocket"]
+    )
+
+
+class Outgoing:
+    """The parts of a request head that stay the same over its attempts.
+
+    `identity`: header names that told us who calls, lower case. `via`: our Via line. `replace`:
+    lines that take the place of the client's own of that name (trace context, credentials).
+    """
+
+    __slots__ = ("_after", "_before", "upgrade")
+
+    def __init__(
+        self,
+        head: RequestHead,
+        *,
+        origin: Origin,
+        path: str,
+        identity: frozenset[bytes],
+        via: bytes,
+        replace: dict[bytes, bytes],
+        keep_upgrade: bool = True,
+    ) -> None:
+        options = nominated(head)
+        self.upgrade = keep_upgrade and wants_websocket(head, options)
+        stops = _REQUEST_STOPS | identity | options | replace.keys()
+        lines = [line for name, line in head.fields if name not in stops]
+        lines.extend(line for line in replace.values() if line)
+        lines.append(via)
+        if self.upgrade:
+            lines.append(b"Connection: Upgrade\r\nUpgrade: websocket")
+        self._before = f"{head.method} {path} HTTP/1.1\r\nHost: {origin.authority}\r\n".encode()
+        self._after = b"\r\n".join(lines)
+
+    def head(self, framing: Framing, *, drop_expect: bool = False) -> bytes:
+        """The whole head, empty line included."""
+        after = self._after
+        if drop_expect:
+            after = b"\r\n".join(
+                line for line in after.split(b"\r\n") if line[:7].lower() != b"expect:"
+            )
+        if framing.ends is Ends.AT_ONCE:
+            length = b""
+        elif framing.ends is Ends.BY_CHUNK:
+            length = b"\r\nTransfer-Encoding: chunked"
+        else:
+            length = b"\r\nContent-Length: %d" % framing.length
+        return b"%b%b%b\r\n\r\n" % (self._before, after, length)
+
+
+def relayed_lines(head: ResponseHead) -> list[bytes]:
+    """The lines of an upstream's answer that the client gets, framing aside."""
+    named = head.named
+    stops = _RESPONSE_STOPS
+    if b"connection" in named:
+        stops = stops | nominated(head)
+    lines = [line for name, line in head.fields if name not in stops and name[:10] != b"toolbooth-"]
+    if b"proxy-status" in named:  # only we may say `toolbooth` in it
+        lines = [
+            line
+            for line in lines
+            if not (line[:13].lower() == b"proxy-status:" and b"toolbooth" in line.lower())
+        ]
+    return lines
+
+
+def content_length(fields: list[Field]) -> bytes | None:
+    """The Content-Length line as received; an answer to HEAD keeps it though no content follows."""
+    return next((line for name, line in fields if name == b"content-length"), None)
+
+
+def baggage_without_run(head: RequestHead) -> bytes | None:
+    """The baggage line to forward instead, empty when nothing is left; None: leave it alone."""
+    if b"baggage" not in head.named:
+        return None
+    members = [
+        member.strip()
+        for value in field_values(head, b"baggage")
+        for member in value.split(b",")
+        if member.strip()
+    ]
+    kept = [m for m in members if m.partition(b"=")[0].strip() != BAGGAGE_RUN]
+    if len(kept) == len(members):
+        return None
+    return b"baggage: " + b",".join(kept) if kept else b""
+
+
+def hops_left(head: RequestHead) -> int | None:
+    """Max-Forwards of a TRACE or OPTIONS (RFC 9110 section 7.6.2); None: not there, or another
+    method, where it means nothing."""
+    if b"max-forwards" not in head.named or head.method not in ("TRACE", "OPTIONS"):
+        return None
+    value = head.value(b"max-forwards") or b""
+    if not value.isdigit() or len(value) > 9:
+        raise BadMessage("Max-Forwards is not a number.")
+    return int(value)

@@ -1,0 +1,155 @@
+"""The first bytes a client sends through a tunnel: what protocol is it, and for whom?
+
+A tunnel is judged by its authority alone, so what is inside must not contradict it: the server
+name of a TLS ClientHello has to be that host, and plain HTTP is not tunnelled at all but governed
+as HTTP. Pure; looks at no more than `MAX_OPENING_BYTES`.
+"""
+
+from enum import Enum
+
+from proxy.model.errors import BadMessage
+from proxy.wire.target import canonical_host
+
+MAX_OPENING_BYTES = 16 * 1024 + 5  # one TLS record
+
+_METHODS = (
+    b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"CONNECT",
+    b"PROPFIND", b"PROPPATCH", b"MKCOL", b"COPY", b"MOVE", b"LOCK", b"UNLOCK", b"REPORT",
+    b"SEARCH", b"PURGE", b"LINK", b"UNLINK", b"QUERY",
+)  # fmt: skip
+_HTTP2_PREFACE = b"PRI * HTTP/2.0"
+_LONGEST_METHOD = 10
+_HANDSHAKE, _CLIENT_HELLO, _SERVER_NAME, _ECH = 22, 1, 0, 0xFE0D
+
+
+class Opening(Enum):
+    """What the first bytes are."""
+
+    UNDECIDED = "more bytes are needed"
+    HTTP = "an HTTP/1 request"
+    HTTP2 = "HTTP/2 with prior knowledge"
+    TLS = "a TLS handshake"
+    OTHER = "some other protocol"
+
+
+def classify(data: bytes) -> Opening:
+    """Decide from a prefix; the verdict for a longer prefix never contradicts a decided one.
+
+    Methods are compared without case: an origin may be lenient, and whoever spells `get` must
+    not slip past the HTTP policy for it.
+    """
+    if not data:
+        return Opening.UNDECIDED
+    if data[0] == _HANDSHAKE:
+        if len(data) < 2:
+            return Opening.UNDECIDED
+        return Opening.TLS if data[1] == 3 else Opening.OTHER
+    word, space, _ = data[: _LONGEST_METHOD + 1].upper().lstrip(b"\r\n").partition(b" ")
+    if space:
+        if word in _METHODS:
+            return Opening.HTTP
+        return _classify_http2(data) if word == b"PRI" else Opening.OTHER
+    candidates = (*_METHODS, b"PRI")
+    return Opening.UNDECIDED if any(m.startswith(word) for m in candidates) else Opening.OTHER
+
+
+def _classify_http2(data: bytes) -> Opening:
+    seen = data[: len(_HTTP2_PREFACE)].upper()
+    if not _HTTP2_PREFACE.startswith(seen):
+        return Opening.OTHER
+    return Opening.HTTP2 if len(seen) == len(_HTTP2_PREFACE) else Opening.UNDECIDED
+
+
+class Hello:
+    """What a ClientHello says about its destination. `server_name`: canonical host, or None where
+    there is none. `encrypted`: it also carries an encrypted ClientHello, whose true name we cannot
+    see."""
+
+    __slots__ = ("encrypted", "server_name")
+
+    def __init__(self, server_name: str | None, *, encrypted: bool) -> None:
+        self.server_name = server_name
+        self.encrypted = encrypted
+
+
+class _Cursor:
+    """Reads big-endian fields and refuses to run past the end."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def take(self, count: int) -> bytes:
+        part = self._data[self._at : self._at + count]
+        if len(part) < count:
+            raise BadMessage("The TLS ClientHello is cut short.")
+        self._at += count
+        return part
+
+    def number(self, count: int) -> int:
+        return int.from_bytes(self.take(count), "big")
+
+    def block(self, length_bytes: int) -> "_Cursor":
+        return _Cursor(self.take(self.number(length_bytes)))
+
+    def take_all(self) -> bytes:
+        return self.take(len(self._data) - self._at)
+
+    @property
+    def is_empty(self) -> bool:
+        return self._at >= len(self._data)
+
+
+def read_hello(data: bytes) -> Hello | None:
+    """Read the ClientHello (RFC 8446 section 4.1.2, RFC 6066 section 3) that `data` starts with.
+
+    None while it has not all come. It may span several records. Raises `BadMessage` for what is
+    not a ClientHello.
+    """
+    handshake = b""
+    at = 0
+    while len(handshake) < 4 or len(handshake) < 4 + int.from_bytes(handshake[1:4], "big"):
+        if handshake and handshake[0] != _CLIENT_HELLO:
+            raise BadMessage("The first TLS message is not a ClientHello.")
+        if len(data) < at + 5:
+            return None
+        size = int.from_bytes(data[at + 3 : at + 5], "big")
+        if data[at] != _HANDSHAKE or not 0 < size <= 16384 + 256:
+            raise BadMessage("The TLS record is not a handshake.")
+        if len(data) < at + 5 + size:
+            return None
+        handshake += data[at + 5 : at + 5 + size]
+        at += 5 + size
+    return _read_body(_Cursor(handshake[4 : 4 + int.from_bytes(handshake[1:4], "big")]))
+
+
+def _read_body(cursor: _Cursor) -> Hello:
+    cursor.take(2 + 32)  # legacy_version, random
+    cursor.block(1)  # legacy_session_id
+    cursor.block(2)  # cipher_suites
+    cursor.block(1)  # legacy_compression_methods
+    name: str | None = None
+    encrypted = False
+    extensions = _Cursor(b"") if cursor.is_empty else cursor.block(2)
+    while not extensions.is_empty:
+        kind = extensions.number(2)
+        content = extensions.block(2)
+        if kind == _SERVER_NAME:
+            if name is not None:
+                raise BadMessage("The ClientHello names two servers.")
+            name = _read_server_name(content)
+        encrypted = encrypted or kind == _ECH
+    return Hello(name, encrypted=encrypted)
+
+
+def _read_server_name(cursor: _Cursor) -> str:
+    names = cursor.block(2)
+    if names.number(1) != 0:
+        raise BadMessage("The ClientHello's server name is not a host name.")
+    raw = names.block(2).take_all()
+    if not names.is_empty:
+        raise BadMessage("The ClientHello names two servers.")
+    try:
+        return canonical_host(raw.decode("ascii"))
+    except UnicodeDecodeError:
+        raise BadMessage("The ClientHello's server name is not ASCII.") from None

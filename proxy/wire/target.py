@@ -1,0 +1,133 @@
+"""Request targets and hosts: the three forms of RFC 9112 section 3.2 that a proxy meets.
+
+The policy is decided on what this module returns, and what it returns is what is sent upstream,
+so there is one reading of a target and not two. Anything that another parser might read
+differently (userinfo, fragments, odd ports, percent-encoded or non-ASCII hosts) is refused rather
+than repaired; paths are never decoded, normalised or rewritten.
+"""
+
+import re
+from functools import lru_cache
+from ipaddress import AddressValueError, IPv6Address
+
+from proxy.model.call import Origin, Target
+from proxy.model.errors import BadMessage
+
+_MAX_HOST_CHARS = 253
+_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+_PORT = re.compile(r"[1-9][0-9]{0,4}")
+_ABSOLUTE = re.compile(r"(?i:(https?))://([^/?#]*+)([/?][^#]*+)?")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@lru_cache(maxsize=4096)
+def canonical_host(raw: str) -> str:
+    """The one spelling of `raw` (no brackets, no port) that everything else uses.
+
+    Lower case, one trailing dot stripped, IPv6 in its shortest form. Numeric IPv4 spellings such
+    as `127.1` come back as they are: `policy.address` tells them from names. Raises `BadMessage`
+    for what is neither a host name of letters, digits, hyphens and underscores nor an address.
+    """
+    if ":" in raw:
+        return _canonical_ipv6(raw)
+    host = raw.lower().removesuffix(".")
+    if not host or len(host) > _MAX_HOST_CHARS or not host.isascii():
+        raise BadMessage("The host is empty, too long or not ASCII.")
+    for label in host.split("."):
+        if not _LABEL.fullmatch(label):
+            raise BadMessage("The host has a label that no host name may have.")
+        if label.startswith("xn--"):
+            _check_a_label(label)
+    return host
+
+
+def _canonical_ipv6(raw: str) -> str:
+    address, _, zone = raw.partition("%25")
+    try:
+        parsed = IPv6Address(address)
+    except AddressValueError:
+        raise BadMessage("The bracketed host is not an IPv6 address.") from None
+    if zone and not parsed.is_link_local:
+        raise BadMessage("Only a link-local address has a zone.")
+    return str(parsed)  # a zone is dropped: link-local addresses are refused by class anyway
+
+
+def _check_a_label(label: str) -> None:
+    """RFC 5891: an A-label must decode, and encode back to itself."""
+    try:
+        decoded = label[4:].encode("ascii").decode("punycode")
+        encoded = b"xn--" + decoded.encode("punycode")
+    except UnicodeError:
+        encoded = b""
+    if encoded != label.encode("ascii") or decoded.isascii():
+        raise BadMessage("The host has an invalid internationalised label.")
+
+
+@lru_cache(maxsize=4096)
+def split_authority(raw: str) -> tuple[str, int | None]:
+    """`host[:port]` to (canonical host, port or None). No userinfo, no empty or padded port."""
+    if raw.startswith("["):
+        inner, bracket, rest = raw[1:].partition("]")
+        if not bracket or ":" not in inner or (rest and rest[0] != ":"):
+            raise BadMessage("The authority has misplaced brackets.")
+        host, port_text = inner, rest[1:] if rest else None
+    else:
+        name, colon, digits = raw.partition(":")
+        host, port_text = name, digits if colon else None
+        if ":" in (port_text or ""):
+            raise BadMessage("An IPv6 address needs brackets.")
+    return canonical_host(host), None if port_text is None else _port(port_text)
+
+
+def _port(text: str) -> int:
+    if not _PORT.fullmatch(text) or int(text) > 65535:
+        raise BadMessage("The port is not a number from 1 to 65535.")
+    return int(text)
+
+
+def parse_absolute(raw: str, method: str) -> Target:
+    """Absolute-form (RFC 9112 section 3.2.2): `http://host[:port][/path][?query]`.
+
+    An empty path becomes `/` (3.2.1), or `*` for OPTIONS without path and query (3.2.4).
+    """
+    match = _ABSOLUTE.fullmatch(raw)
+    if match is None:
+        raise BadMessage("The target is not an http or https URL without fragment.")
+    scheme, authority, path = match[1].lower(), match[2], match[3] or ""
+    host, port = split_authority(authority)
+    if not path.startswith("/"):
+        path = "*" if method == "OPTIONS" and not path else "/" + path
+    return Target(Origin(scheme, host, port or _DEFAULT_PORTS[scheme]), path)
+
+
+def parse_connect(raw: str) -> Target:
+    """Authority-form (RFC 9112 section 3.2.3): `host:port`, the port mandatory."""
+    host, port = split_authority(raw)
+    if port is None:
+        raise BadMessage("CONNECT needs host:port.")
+    return Target(Origin("https", host, port), "")
+
+
+def parse_origin_form(raw: str, scheme: str, host: str, port: int) -> Target:
+    """Origin-form inside a tunnel, whose authority is already known."""
+    if not raw.startswith("/") or "#" in raw:
+        raise BadMessage("The target is not a path.")
+    return Target(Origin(scheme, host, port), raw)
+
+
+@lru_cache(maxsize=4096)
+def check_host_field(value: bytes) -> tuple[str, int | None]:
+    """A Host field must be one authority (RFC 9112 section 3.2): what it says is not used for
+    routing, but a list, userinfo or a path in it is an attempt to be read in two ways."""
+    try:
+        return split_authority(value.decode("ascii"))
+    except UnicodeDecodeError:
+        raise BadMessage("The Host field is not ASCII.") from None
+
+
+_DOT_SEGMENT = re.compile(r"(?i)(?:^|/|\\|%2f|%5c)(?:\.|%2e){1,2}(?:$|[/\\;?]|%2f|%5c|%3b)")
+
+
+def has_dot_segment(path: str) -> bool:
+    """Is there a `.` or `..` segment in the path, in any encoding an origin might undo?"""
+    return _DOT_SEGMENT.search(path.partition("?")[0]) is not None

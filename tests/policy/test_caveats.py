@@ -1,0 +1,127 @@
+import pytest
+
+from proxy.policy.compile import load_policy
+from tests.policy.documents import SMALL, policy_of
+
+
+def test_the_small_document_names_what_is_missing() -> None:
+    assert load_policy(SMALL).warnings == (
+        "tools.allowlist: 'search.read' has no destination, as the catalog does not hold it",
+        "tools.allowlist: 'http.get' has no destination, as the catalog does not hold it",
+        "rollout: has no effect in this version",
+    )
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        pytest.param("upstream: http://x, intercept_tls: true", "refuses tunnels", id="TLS"),
+        pytest.param(
+            "upstream: http://x, credentials: {secret_env: A}", "not injected", id="credentials"
+        ),
+        pytest.param(
+            "upstream: http://x, pricing: {input_usd_per_mtok: 1, output_usd_per_mtok: 1}",
+            "has no effect",
+            id="a price that nothing reads",
+        ),
+        pytest.param("match: [{host: x, paths: [/a]}]", "inside a tunnel", id="hidden paths"),
+        pytest.param("match: [{host: x, methods: [GET]}]", "inside a tunnel", id="hidden methods"),
+        pytest.param(
+            "match: [{host: x, methods: [GET], ports: ['*']}]", "inside a tunnel", id="any port"
+        ),
+        pytest.param("match: [{host: 10.0.0.1}]", "not a public address", id="a closed address"),
+        pytest.param("upstream: http://127.0.0.1", "not a public address", id="a closed upstream"),
+        pytest.param(
+            "upstream: http://x, allow_addresses: [169.254.0.0/16]", "stays closed", id="metadata"
+        ),
+        pytest.param(
+            "upstream: http://x, allow_addresses: [169.254.169.254/32]",
+            "opens a metadata service",
+            id="metadata on purpose",
+        ),
+    ],
+)
+def test_warnings_of_an_entry(entry: str, words: str) -> None:
+    warnings = policy_of(f"a.b: {{{entry}}}").warnings
+    assert warnings
+    assert all(words in text and text.startswith("tools.catalog.a.b.") for text in warnings)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "match: [{host: x}]",
+        "match: [{host: x, ports: [80], paths: [/a]}]",
+        "match: [{host: 10.0.0.1}], allow_addresses: [10.0.0.1/32]",
+        "upstream: https://x",
+    ],
+)
+def test_entries_without_warning(entry: str) -> None:
+    assert policy_of(f"a: {{{entry}}}").warnings == ()
+
+
+def test_names_that_lead_nowhere() -> None:
+    policy = policy_of(
+        "a: {match: [{host: x}]}\ngh: {kind: mcp, upstream: http://y}",
+        allowlist="[a, b, 'c.*', 'gh.*', gh.issue]",
+        tools="timeouts_ms: {b: 5, a: 5}\ndisabled: [b, gh.issue]",
+    )
+    assert [text.partition(":")[0] for text in policy.warnings] == [
+        "tools.allowlist",
+        "tools.allowlist",
+        "tools.disabled",
+        "tools.timeouts_ms.b",
+    ]
+    assert "'b'" in policy.warnings[0]
+    assert "'c.*'" in policy.warnings[1]
+
+
+def test_an_entry_off_the_allowlist() -> None:
+    policy = policy_of("a: {match: [{host: x}]}", allowlist="[]")
+    assert policy.warnings == (
+        "tools.catalog.a: is not on the allowlist, so every call is refused",
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "shadowed"),
+    [
+        pytest.param("host: '*'", "host: x", True, id="the star before a name"),
+        pytest.param("host: x", "host: '*'", False, id="a name before the star"),
+        pytest.param("host: '*.x'", "host: a.x", True, id="a suffix before a name"),
+        pytest.param("host: '*.x'", "host: '*.a.x'", True, id="a suffix before a longer one"),
+        pytest.param("host: '*.x'", "host: x", False, id="a suffix is not its bare name"),
+        pytest.param("host: x", "host: x", True, id="the same host"),
+        pytest.param("host: x, ports: [80]", "host: x", False, id="fewer ports"),
+        pytest.param("host: x, ports: ['*']", "host: x, ports: [1]", True, id="more ports"),
+        pytest.param(
+            "host: x, methods: [GET], ports: [80]",
+            "host: x, ports: [80]",
+            False,
+            id="fewer methods",
+        ),
+        pytest.param(
+            "host: x, paths: [/**], ports: [80]",
+            "host: x, paths: [/a], ports: [80]",
+            True,
+            id="more paths",
+        ),
+        pytest.param(
+            "host: x, paths: [/a], ports: [80]",
+            "host: x, paths: [/b], ports: [80]",
+            False,
+            id="other paths",
+        ),
+    ],
+)
+def test_entries_that_can_never_match(first: str, second: str, shadowed: bool) -> None:
+    policy = policy_of(f"a: {{match: [{{{first}}}]}}\nb: {{match: [{{{second}}}]}}")
+    said = "tools.catalog.b: can never match, as 'a' takes its calls"
+    assert policy.warnings == ((said,) if shadowed else ())
+
+
+def test_an_entry_with_a_gateway_path_is_not_dead() -> None:
+    assert (
+        policy_of("a: {match: [{host: x}]}\nb: {match: [{host: x}], upstream: http://x}").warnings
+        == ()
+    )

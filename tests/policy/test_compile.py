@@ -1,0 +1,199 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxy.model.call import Effect, Kind, Origin
+from proxy.policy.compile import load_policy
+from proxy.policy.policy import (
+    BreakerRule,
+    Pricing,
+    RateRule,
+    RateScope,
+    RetryRule,
+    Timeouts,
+)
+from proxy.policy.problem import PolicyError
+from tests.policy.documents import EXTENDED, SMALL, WHOLE, policy_of
+
+
+def test_the_small_document_loads_as_it_stands() -> None:
+    policy = load_policy(SMALL)
+    assert policy.allowlist == {"search.read", "http.get"}
+    assert (policy.budgets.max_steps, policy.budgets.max_tool_calls) == (25, 12)
+    assert policy.budgets.max_seconds == 60
+    assert policy.observability.result_sample_rate == 0.01
+    assert policy.tools == {}
+    assert len(policy.warnings) == 3
+
+
+def test_the_extended_document_loads_as_it_stands() -> None:
+    policy = load_policy(EXTENDED)
+    assert not policy.tools["search.read"].allowed
+    assert policy.budgets.max_calls_per_hour == 200
+    assert policy.budgets.max_spend_micros_per_day == 10_000_000
+    assert policy.budgets.warn_at == (0.8, 0.95)
+    assert policy.observability.redact.patterns == ("ACME-[0-9]{8}",)
+
+
+def test_both_together_give_the_whole_rule() -> None:
+    rule = load_policy(WHOLE).tools["search.read"]
+    assert rule.allowed
+    assert rule.destinations[0].ports == frozenset({80, 443})
+    assert rule.destinations[0].methods == frozenset({"GET", "HEAD"})
+    assert rule.upstream == Origin("https", "api.search.example", 443)
+    assert (rule.kind, rule.effect, rule.cost_micros) == (Kind.TOOL, Effect.READ, 1000)
+    assert rule.pricing == Pricing(3_000_000, 15_000_000)
+    assert rule.idempotency_header == b"idempotency-key"
+    assert rule.timeouts == Timeouts(3.0, 2.0, 15.0)
+    assert rule.retries == RetryRule(2, (0.2, 0.8), 0.2)
+    assert rule.rate == RateRule(5, 1.0, RateScope.TOOL, 0.5)
+    assert rule.concurrency == 4
+    assert rule.breaker == BreakerRule(0.5, 20, 10.0)
+
+
+def test_defaults_where_nothing_is_said() -> None:
+    rule = policy_of("a: {match: [{host: x}]}").tools["a"]
+    assert rule.timeouts == Timeouts(8.0, 2.0, 15.0)
+    assert rule.retries == RetryRule(2, (0.2, 0.8), 0.2)
+    assert (rule.rate, rule.breaker, rule.concurrency) == (None, None, 256)
+    assert (rule.upstream, rule.upstream_path, rule.effect, rule.cost_micros) == (None, "", None, 0)
+    assert rule.destinations[0].ports == frozenset({80, 443})
+    assert rule.destinations[0].methods is None
+    assert rule.destinations[0].paths is None
+
+
+def test_a_tool_overrides_only_what_it_names() -> None:
+    policy = policy_of(
+        """
+        a: {match: [{host: x}]}
+        b: {match: [{host: y}]}
+        """,
+        tools="""
+        timeouts_ms: {default: 1000, idle: 7000, a: {connect: 5}, b: 2000}
+        retries: {max: 3, backoff_ms: [1], a: {max: 0}, b: {backoff_ms: [9, 10]}}
+        rate_limits: {default: {requests: 9, scope: run, max_wait_ms: 3}, a: {per_seconds: 2}}
+        concurrency: {default: 5, b: 1}
+        """,
+    )
+    a, b = policy.tools["a"], policy.tools["b"]
+    assert (a.timeouts, b.timeouts) == (Timeouts(1, 0.005, 7), Timeouts(2, 2, 7))
+    assert (a.retries, b.retries) == (RetryRule(0, (0.001,), 0.2), RetryRule(3, (0.009, 0.01), 0.2))
+    assert a.rate == RateRule(9, 2.0, RateScope.RUN, 0.003)
+    assert b.rate == RateRule(9, 1.0, RateScope.RUN, 0.003)
+    assert (a.concurrency, b.concurrency) == (5, 1)
+
+
+def test_a_rate_limit_of_one_tool_limits_no_other() -> None:
+    policy = policy_of(
+        "a: {match: [{host: x}]}\nb: {match: [{host: y}]}",
+        tools="rate_limits: {a: {requests: 1}}",
+    )
+    assert policy.tools["a"].rate == RateRule(1, 1.0, RateScope.TOOL, 0.0)
+    assert policy.tools["b"].rate is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "listed", "allowed"),
+    [
+        pytest.param("tool", "gh", True, id="by its name"),
+        pytest.param("tool", "'*'", True, id="by the wildcard for all"),
+        pytest.param("tool", "'gh.*'", False, id="a wildcard below is not the tool itself"),
+        pytest.param("tool", "gh.issue", False, id="nor is a name below"),
+        pytest.param("tool", "g", False, id="nor a beginning"),
+        pytest.param("mcp", "gh", True, id="an MCP server by its name"),
+        pytest.param("mcp", "'gh.*'", True, id="by a wildcard for its tools"),
+        pytest.param("mcp", "gh.issue", True, id="by one of its tools"),
+        pytest.param("mcp", "ghost.issue", False, id="not by a longer name"),
+    ],
+)
+def test_who_is_allowed(kind: str, listed: str, allowed: bool) -> None:
+    policy = policy_of(f"gh: {{kind: {kind}, upstream: http://x}}", allowlist=f"[{listed}]")
+    assert policy.tools["gh"].allowed is allowed
+
+
+def test_a_prefix_wildcard_allows_dotted_names() -> None:
+    catalog = "a.b: {upstream: http://x}\na.c.d: {upstream: http://x}\nab.c: {upstream: http://x}"
+    rules = policy_of(catalog, allowlist="['a.*']").tools
+    assert [rule.allowed for rule in rules.values()] == [True, True, False]
+
+
+def test_an_empty_document_refuses_everything() -> None:
+    policy = load_policy("")
+    assert (policy.tools, policy.allowlist, policy.index.anywhere) == ({}, frozenset(), ())
+    assert policy.warnings == ()
+
+
+def test_the_environment_overrides_and_changes_the_version() -> None:
+    plain = load_policy(SMALL)
+    overridden = load_policy(SMALL, env={"AGENT_MAX_STEPS": "3", "AGENT_MAX_TOOL_CALLS": ""})
+    assert (overridden.budgets.max_steps, overridden.budgets.max_tool_calls) == (3, 12)
+    assert overridden.version != plain.version
+    assert load_policy(SMALL, env={"AGENT_MAX_STEPS": "25", "PATH": "x"}).version == plain.version
+    assert load_policy("", env={"AGENT_MAX_SECONDS": "1.5"}).budgets.max_seconds == 1.5
+
+
+def test_manifests_may_quote_the_run_limits() -> None:
+    assert load_policy("runtime: {env: {AGENT_MAX_STEPS: '7'}}").budgets.max_steps == 7
+
+
+def test_the_version_is_of_the_meaning_not_of_the_text() -> None:
+    plain = load_policy("tools: {allowlist: [a], timeouts_ms: {connect: 2000, a: 5}}")
+    same = load_policy("# x\ntools:\n  timeouts_ms: {a: 5, default: 8000}\n  allowlist: ['a']")
+    assert plain.version == same.version
+    assert len(plain.version) == 12
+    one = policy_of("a: {match: [{host: x}]}\nb: {match: [{host: '*'}]}")
+    other = policy_of("b: {match: [{host: '*'}]}\na: {match: [{host: x}]}")
+    assert one.version != other.version  # the order of the catalog decides calls
+
+
+def test_hosts_and_upstreams_are_canonical() -> None:
+    rule = policy_of("a: {match: [{host: API.Example.}], upstream: 'HTTP://[::0001]:8080/v1/'}")
+    tool = rule.tools["a"]
+    assert tool.destinations[0].host == "api.example"
+    assert tool.upstream == Origin("http", "::1", 8080)
+    assert tool.upstream_path == "/v1"
+
+
+def test_a_price_too_small_to_count_still_costs() -> None:
+    tools = policy_of("a: {upstream: http://x, cost_usd: 0.0000001}\nb: {upstream: http://x}").tools
+    assert (tools["a"].cost_micros, tools["b"].cost_micros) == (1, 0)
+
+
+def test_any_port_is_a_star() -> None:
+    assert (
+        policy_of("a: {match: [{host: x, ports: ['*']}]}").tools["a"].destinations[0].ports is None
+    )
+
+
+def test_the_shipped_policy_loads_without_warning_and_allows_nothing() -> None:
+    policy = load_policy(Path("config/policy.yaml").read_bytes())
+    assert policy.warnings == ()
+    assert (policy.allowlist, policy.tools) == (frozenset(), {})
+    assert (policy.budgets.max_steps, policy.budgets.max_tool_calls) == (25, 12)
+
+
+def test_the_commented_examples_of_the_shipped_policy_load_too() -> None:
+    text = Path("config/policy.yaml").read_text()
+    head, _, rest = text.partition("  catalog: {}")
+    catalog, _, tail = rest.partition("budgets:")
+    lines = [line.replace("# ", "", 1) for line in catalog.splitlines()[1:]]
+    text = f"{head}  catalog:\n" + "\n".join(lines) + f"\nbudgets:{tail}"
+    assert list(load_policy(text).tools) == ["search.read", "llm", "http.get"]
+
+
+_SLIPS = st.sampled_from(
+    ["", "null", "no", "-1", "[]", "{}", "'x'", "*", "&a", ": ", "\n", ".nan", "1e9"]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, len(WHOLE) - 1), st.integers(0, 12), _SLIPS)
+def test_a_slip_of_the_hand_is_a_policy_or_a_policy_error(at: int, cut: int, slip: str) -> None:
+    text = WHOLE[:at] + slip + WHOLE[at + cut :]
+    try:
+        assert load_policy(text).version
+    except PolicyError as error:
+        assert error.errors  # noqa: PT017 - either outcome is right, a third is not
+        assert all(problem.message for problem in error.errors)

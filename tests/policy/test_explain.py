@@ -1,0 +1,51 @@
+from proxy.model.call import Effect, Origin, Target
+from proxy.model.reason import Reason
+from proxy.policy.explain import explain
+from tests.policy.documents import policy_of
+
+POLICY = policy_of(
+    """
+    search: {match: [{host: api.example, methods: [GET]}], cost_usd: 0.001}
+    lan: {match: [{host: 10.0.0.1, ports: [80]}], allow_addresses: [10.0.0.0/24]}
+    closed: {match: [{host: c.example}]}
+    """,
+    allowlist="[search, lan]",
+    tools="""
+    rate_limits: {search: {requests: 5, per_seconds: 2, scope: run, max_wait_ms: 500}}
+    circuit_breaker: {}
+    """,
+)
+
+
+def test_a_permitted_call() -> None:
+    told = explain(POLICY, "GET", Target(Origin("http", "api.example", 80), "/x"))
+    assert told[:3] == ("search", Reason.OK, "tools.catalog.search")
+    assert told.effect is Effect.READ
+    assert told.facts["timeout"] == "8 s"
+    assert told.facts["rate limit"] == "5 per 2 s for each run, waits up to 0.5 s"
+    assert told.facts["cost"] == "0.001 USD"
+    assert told.facts["circuit breaker"] == "opens for 10 s at 50% errors"
+
+
+def test_a_refused_call_keeps_its_tool() -> None:
+    told = explain(POLICY, "GET", Target(Origin("http", "c.example", 80), "/"))
+    assert told[:3] == ("closed", Reason.TOOL_NOT_ALLOWED, "tools.allowlist")
+    assert told.facts["rate limit"] == "none"
+
+
+def test_an_unknown_destination() -> None:
+    told = explain(POLICY, "POST", Target(Origin("http", "api.example", 80), "/"))
+    assert told[:3] == (None, Reason.TOOL_UNKNOWN, "tools.catalog")
+    assert (told.effect, told.facts) == (None, {})
+
+
+def test_a_tunnel_ignores_methods() -> None:
+    told = explain(POLICY, "CONNECT", Target(Origin("https", "api.example", 443), ""))
+    assert told[:2] == ("search", Reason.OK)
+    assert told.effect is Effect.WRITE
+
+
+def test_opened_addresses_are_shown() -> None:
+    told = explain(POLICY, "GET", Target(Origin("http", "10.0.0.1", 80), "/"))
+    assert told.verdict is Reason.OK
+    assert told.facts["opened addresses"] == "10.0.0.0/24"
