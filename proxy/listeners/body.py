@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from proxy.model.errors import BadMessage
-from proxy.wire.body import Ends, Framing, decoder_for
+from proxy.wire.body import Framing, decoder_for
 
 _HIGH_BYTES = 64 * 1024  # more than this unread, and the client is asked to wait
 
@@ -22,9 +22,9 @@ class ClientBody:
         self, framing: Framing, on_pause: Callable[[], None], on_resume: Callable[[], None]
     ) -> None:
         self.framing = framing
-        self.is_over = framing.ends is Ends.AT_ONCE
         self.size = 0
         self._decoder = decoder_for(framing)
+        self.is_over = self._decoder.done
         self._error: BadMessage | None = None
         self._is_paused = False
         self._on_pause = on_pause

@@ -103,23 +103,25 @@ async def _attempt_once(
     refusal = breakers.refuse(key, breaker)
     if refusal is not None:
         raise Stopped(refusal)
+    is_probe = breakers.probing(key)
     try:
         connection, answer = await _send_and_wait(visit, outgoing, upload, replays=replays)
-    except asyncio.CancelledError:
-        stopped = visit.live.stopped
-        if stopped is not None and stopped.reason is Reason.TIMEOUT:
+    except BaseException as problem:
+        if _is_upstreams_fault(problem, visit):
             breakers.record(key, breaker, ok=False)
-        else:
+        elif is_probe:
             breakers.abandon(key)  # nobody learnt whether the upstream is well
-        raise
-    except UpstreamFailed as problem:
-        if problem.reason is Reason.ADDRESS_DENIED:
-            breakers.abandon(key)
-        else:
-            breakers.record(key, breaker, ok=False)
         raise
     breakers.record(key, breaker, ok=not counts_as_failure(answer.head.status))
     return connection, answer
+
+
+def _is_upstreams_fault(problem: BaseException, visit: Visit) -> bool:
+    """Did the attempt end because the upstream is unwell, and not because we or the client were?"""
+    if isinstance(problem, UpstreamFailed):
+        return problem.reason is not Reason.ADDRESS_DENIED
+    stopped = visit.live.stopped
+    return stopped is not None and stopped.reason is Reason.TIMEOUT
 
 
 async def _send_and_wait(

@@ -20,7 +20,7 @@ async def relay(
     head = answer.head
     record.status = head.status
     start = b"HTTP/1.1 %d %b" % (head.status, head.phrase)
-    lines = relayed_lines(head)
+    lines = relayed_lines(head, drop_should_retry=visit.is_retried_out)
     if b"date" not in head.named:
         lines.append(exchange.date_line())
     lines.append(visit.booth.via)

@@ -25,7 +25,7 @@ class Upload:
     def __init__(self, body: RequestBody, live: LiveCall) -> None:
         self._body = body
         self._live = live
-        self._is_over = body.framing.ends is Ends.AT_ONCE
+        self._is_over = body.is_over and body.size == 0
         self._is_too_large = False
         self._pump: asyncio.Task[None] | None = None
         self._kept = bytearray()

@@ -334,8 +334,8 @@ class Budgets(_Section):
     warn_at: list[PositiveRatio] = Field(
         [], max_length=10, description="Shares of a budget from which on answers carry a warning."
     )
-    max_runs: PositiveCount = Field(
-        250_000, description="Runs, and as many agents, remembered at once."
+    max_runs: int = Field(
+        250_000, ge=1, le=10**7, description="Runs, and as many agents, remembered at once."
     )
     run_retention_seconds: Seconds = Field(
         86_400.0, description="A run is forgotten this long after its last call."

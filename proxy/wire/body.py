@@ -79,8 +79,7 @@ def _by_length(head: RequestHead | ResponseHead) -> Framing:
     values = field_values(head, b"content-length")
     if len(values) != 1 or not _LENGTH.fullmatch(values[0]):
         raise BadMessage("Content-Length is not one number.")
-    length = int(values[0])
-    return Framing(Ends.BY_LENGTH, length) if length else NO_CONTENT
+    return Framing(Ends.BY_LENGTH, int(values[0]))
 
 
 class Decoder(Protocol):

@@ -104,12 +104,15 @@ class Outgoing:
         return b"%b%b%b\r\n\r\n" % (self._before, after, length)
 
 
-def relayed_lines(head: ResponseHead) -> list[bytes]:
-    """The lines of an upstream's answer that the client gets, framing aside."""
+def relayed_lines(head: ResponseHead, *, drop_should_retry: bool = False) -> list[bytes]:
+    """The lines of an upstream's answer that the client gets, framing aside.
+    `drop_should_retry`: ours takes the place of the upstream's advice."""
     named = head.named
     stops = _RESPONSE_STOPS
     if b"connection" in named:
         stops = stops | nominated(head)
+    if drop_should_retry:
+        stops = stops | {b"x-should-retry"}
     lines = [line for name, line in head.fields if name not in stops and name[:10] != b"toolbooth-"]
     if b"proxy-status" in named:  # only we may say `toolbooth` in it
         lines = [

@@ -92,6 +92,11 @@ NEGATIVES: list[str] = [
     "order 1234567890123456",
     "order number 4111111111111112",
     "invoice 2026-000123",
+    # The next four have a good check digit but no issuer.
+    "1767225599128",
+    "1234567890123452",
+    "9000000000001231",
+    "2026013123595919",
     "PO-4500012345",
     "#100023",
     "0f8fad5b-d9cb-469f-a165-70867728950e",

@@ -125,7 +125,7 @@ class TestLabels:
         figures.watch("toolbooth_policy_info", lambda: "v" * 1000)
         page = figures.render().decode().splitlines()
         assert len([line for line in page if line.startswith("toolbooth_calls_in_flight{")]) == 2000
-        assert max(len(line) for line in page if not line.startswith("#")) < 250
+        assert max(len(line) for line in page if not line.startswith("#")) < 200
 
 
 class TestRead:

@@ -143,6 +143,18 @@ class TestBounds:
             recorder.submit(make_record(number, path="/" + "x" * 6000), REDACTOR)
         assert written_by(recorder) == {"queue_bytes": 2}
 
+    def test_what_was_written_makes_room(self) -> None:
+        reader, writer = os.pipe()
+        recorder = Recorder(DescriptorSink(writer), limit_bytes=2000)  # room for one
+        recorder.start()
+        for number in range(5):
+            recorder.submit(make_record(number), REDACTOR)
+            assert ids(os.read(reader, 65536)) == [f"call-{number}"]
+        recorder.stop(5.0)
+        assert sum(recorder.dropped().values()) == 0
+        os.close(reader)
+        os.close(writer)
+
     def test_bodies_go_before_records(self) -> None:
         sink = ScriptedSink()
         need = captured_size(make_sampled())

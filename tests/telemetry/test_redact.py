@@ -3,6 +3,7 @@
 import gzip
 import json
 import time
+import tracemalloc
 import zlib
 
 import orjson
@@ -105,6 +106,15 @@ class TestCustomPatterns:
     def test_short_findings_of_own_patterns_count(self) -> None:
         assert Redactor(RedactRule(patterns=("x[0-9]",))).text("x1") == "[redacted:custom]"
 
+    def test_a_set_that_ran_out_of_memory_hides_no_finding(self) -> None:
+        class Exhausted:
+            def Match(self, text: str) -> None:  # noqa: N802 - the name in re2
+                return None
+
+        redactor = Redactor(RULE)
+        redactor._matcher._set = Exhausted()
+        assert redactor.text("ACME-12345678") == "[redacted:custom]"
+
     def test_catastrophic_backtracking_does_not_happen(self) -> None:
         redactor = Redactor(RedactRule(patterns=("(a+)+$",)))
         start = time.perf_counter()
@@ -139,7 +149,10 @@ class TestPath:
             ),
             pytest.param("/u/al@example.com", "/u/[redacted:email]", id="a secret in a segment"),
             pytest.param("/u/al%40example.com", "/u/[redacted:email]", id="percent-encoded"),
-            pytest.param("/u/al%2540example.com", "/u/[redacted:email]", id="encoded twice"),
+            pytest.param(
+                "/u/al%2540example.com", "/u/[redacted:email]", id="an at sign encoded twice"
+            ),
+            pytest.param("/p%2561ssword=x1", "/password=[redacted:secret]", id="encoded twice"),
             pytest.param(
                 "/x\u202e\u2028\x1b[2J", "/x\\u202e\\u2028\\x1b[2J", id="controls are seen"
             ),
@@ -192,6 +205,13 @@ class TestJsonBody:
             pytest.param({"password": SECRET}, id="at the top"),
             pytest.param({"a": [{"b": {"Api-Key": SECRET}}]}, id="deep, another spelling"),
             pytest.param({"accessToken": SECRET}, id="camel case"),
+            pytest.param({"dbpassword": SECRET}, id="at the end of a name without seams"),
+            pytest.param(
+                {"text": json.dumps({"shoe_size": SECRET})}, id="own key, JSON in a string"
+            ),
+            pytest.param(
+                {"text": '{"shoe_size": "' + SECRET}, id="own key, broken JSON in a string"
+            ),
             pytest.param({"user_password_hash": SECRET}, id="a word of a longer name"),
             pytest.param({"ShoeSize": SECRET}, id="a key of the policy, another spelling"),
             pytest.param({"credentials": {"any": [SECRET]}}, id="a whole subtree"),
@@ -351,7 +371,12 @@ class TestEncodedBodies:
 
     def test_a_bomb_stops_at_four_times_the_limit(self) -> None:
         bomb = gzip.compress(b"ab " * 10_000_000)
-        shown = Redactor(RULE, body_limit_bytes=2048).body(bomb, "text/plain", "gzip", False)
+        redactor = Redactor(RULE, body_limit_bytes=2048)
+        tracemalloc.start()
+        shown = redactor.body(bomb, "text/plain", "gzip", False)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 1 << 20
         assert 8000 < len(shown) < 8192 + 20
         assert shown.endswith("[redacted:cut]")
 
