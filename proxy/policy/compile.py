@@ -4,6 +4,7 @@ the catalog indexed by host. The one way to a `Policy`."""
 import hashlib
 import json
 from collections.abc import Mapping
+from typing import Literal
 
 from proxy.model.call import Effect, Kind
 from proxy.policy.authorize import is_on_allowlist
@@ -105,10 +106,17 @@ def _rule(index: int, name: str, entry: CatalogEntry, tools: Tools, allowed: boo
 def _destination(match: Match) -> Destination:
     return Destination(
         host=match.host,
-        ports=None if "*" in match.ports else frozenset(match.ports),
+        ports=_ports(match.ports),
         methods=frozenset(match.methods) if match.methods is not None else None,
         paths=tuple(match.paths) if match.paths is not None else None,
     )
+
+
+def _ports(listed: list[int | Literal["*"]] | None) -> frozenset[int] | None:
+    if listed is None:
+        return None
+    numbers = frozenset(port for port in listed if port != "*")
+    return numbers if len(numbers) == len(set(listed)) else None
 
 
 def _micros(usd: float) -> int:

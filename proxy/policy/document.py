@@ -1,9 +1,9 @@
 """YAML text to plain data, with the line of every key and every item.
 
 The parser's events are read directly rather than its ready-made objects, because those have
-forgotten lines and duplicate keys. What is read is a strict part of YAML: no tags, anchors, aliases
-or merge keys (so no alias bombs and no constructors), no second document, no empty values, and no
-plain scalar that YAML 1.1 and 1.2 readers take for different things (`no`, `0177`, `1:30`,
+forgotten lines and duplicate keys. What is read is a strict part of YAML: no tags or merge keys
+(so no constructors), no second document, no empty values, aliases only as far as what they expand
+to stays small (generators write them; alias bombs are made of them), and no plain scalar that YAML 1.1 and 1.2 readers take for different things (`no`, `0177`, `1:30`,
 `2026-01-01`): a policy must mean to its author what it means to us. Problems are collected, not
 raised one by one; only broken syntax and exceeded limits end the reading.
 """
@@ -31,6 +31,7 @@ from proxy.policy.problem import Path, PolicyError, PolicyProblem, path_text
 
 MAX_DOCUMENT_BYTES = 1024 * 1024
 MAX_DEPTH = 20  # the deepest key the schema knows is at 7
+MAX_NODES = 500_000  # values, aliases expanded
 
 _LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _YAML_1_1 = Resolver()
@@ -99,6 +100,8 @@ class _Reader:
         self.problems: list[PolicyProblem] = []
         self.unread: set[Path] = set()
         self._events: Iterator[Event] = iter(())
+        self._nodes = 0
+        self._anchors: dict[str, tuple[Any, int]] = {}  # a value and how many nodes it has
 
     def read(self, text: str) -> dict[str, Any]:
         self._events = yaml.parse(text, Loader=_LOADER)
@@ -120,10 +123,29 @@ class _Reader:
     def _value(self, event: Event, path: Path, depth: int) -> Any:
         self.lines.setdefault(path, _line(event))
         if isinstance(event, AliasEvent):
-            self._problem(path, event, "aliases are not supported; write the value out")
-            return ""
+            return self._alias(event, path)
+        nodes_before = self._nodes
+        self._count(1, path, event)
+        value = self._own_value(event, path, depth)
         if isinstance(event, NodeEvent) and event.anchor is not None:
-            self._problem(path, event, "anchors are not supported; write values out")
+            self._anchors[event.anchor] = (value, self._nodes - nodes_before)
+        return value
+
+    def _alias(self, event: AliasEvent, path: Path) -> Any:
+        if event.anchor not in self._anchors:
+            self._problem(path, event, "no anchor of this name stands before this alias")
+            return ""
+        value, nodes = self._anchors[event.anchor]
+        self._count(nodes, path, event)
+        return value
+
+    def _count(self, nodes: int, path: Path, event: Event) -> None:
+        self._nodes += nodes
+        if self._nodes > MAX_NODES:
+            self._problem(path, event, f"the policy has more than {MAX_NODES} values")
+            raise PolicyError(self.problems)
+
+    def _own_value(self, event: Event, path: Path, depth: int) -> Any:
         if getattr(event, "tag", None) is not None:
             self._problem(path, event, "tags are not supported")
         if isinstance(event, ScalarEvent):

@@ -173,7 +173,7 @@ class Concurrency(_PerTool):
 
     __pydantic_extra__: dict[str, PositiveCount] = Field(init=False)
 
-    default: PositiveCount = Field(256, description="For tools not named here.")
+    default: PositiveCount = Field(1024, description="For tools not named here.")
 
     @property
     def per_tool(self) -> dict[str, int]:
@@ -198,8 +198,11 @@ class Match(_Section):
         description="Exact name, IP address, `*.suffix` (one or more labels, never the suffix "
         "itself) or `*`."
     )
-    ports: list[Port] = Field(
-        [80, 443], min_length=1, description='Ports; `["*"]` for any.', max_length=1000
+    ports: list[Port] | None = Field(
+        None,
+        min_length=1,
+        max_length=1000,
+        description='Ports; any unless given, or with `["*"]`.',
     )
     methods: list[Method] | None = Field(
         None, min_length=1, description="Methods, in capitals; any unless given. GET brings HEAD."

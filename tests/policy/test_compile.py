@@ -58,9 +58,9 @@ def test_defaults_where_nothing_is_said() -> None:
     rule = policy_of("a: {match: [{host: x}]}").tools["a"]
     assert rule.timeouts == Timeouts(8.0, 2.0, 15.0)
     assert rule.retries == RetryRule(2, (0.2, 0.8), 0.2)
-    assert (rule.rate, rule.breaker, rule.concurrency) == (None, None, 256)
+    assert (rule.rate, rule.breaker, rule.concurrency) == (None, None, 1024)
     assert (rule.upstream, rule.upstream_path, rule.effect, rule.cost_micros) == (None, "", None, 0)
-    assert rule.destinations[0].ports == frozenset({80, 443})
+    assert rule.destinations[0].ports is None
     assert rule.destinations[0].methods is None
     assert rule.destinations[0].paths is None
 

@@ -1,0 +1,76 @@
+"""What an audit entry says about an act of an operator, done or refused.
+
+Entries of acts that were done are never dropped. Those of refused attempts are limited in rate,
+since anybody who reaches the port can cause them; what is left out is counted in the next one.
+"""
+
+from collections.abc import Callable
+
+from proxy.control.access import NOBODY, Visitor
+from proxy.control.problem import Problem
+from proxy.model.clock import Clock, utc_timestamp
+from proxy.telemetry.visible import visible_line
+
+Audit = Callable[[dict[str, object]], None]
+
+REFUSED_PER_SECOND = 4
+_LONGEST_KEY = 300
+_SWITCHES = "/v1/switches/"
+_SWITCH_ACTS = {"PUT": "switch.engage", "DELETE": "switch.release"}
+
+
+def audit_entry(
+    wall_s: float, visitor: Visitor | None, action: str, key: str, reason: str, outcome: str
+) -> dict[str, object]:
+    """`outcome` is `done` or the code of the refusal. `actor` is what the visitor calls itself,
+    `role` what it has proven."""
+    return {
+        "ts": utc_timestamp(wall_s),
+        "event": "admin",
+        "actor": visitor.actor if visitor else NOBODY,
+        "role": visitor.role.value if visitor else NOBODY,
+        "action": action,
+        "key": key,
+        "reason": reason,
+        "outcome": outcome,
+    }
+
+
+class RefusedAttempts:
+    """Hands refused attempts to the audit, at most `REFUSED_PER_SECOND`. `suppressed_total`
+    counts the rest."""
+
+    def __init__(self, audit: Audit, clock: Clock) -> None:
+        self._audit = audit
+        self._clock = clock
+        self._window_started_s = float("-inf")
+        self._in_window = 0
+        self._suppressed = 0
+        self.suppressed_total = 0
+
+    def tell(self, visitor: Visitor | None, method: str, target: str, problem: Problem) -> None:
+        """One attempt of `method` on the raw `target`; its query is left out, it may hold
+        anything."""
+        now_s = self._clock.monotonic()
+        if now_s - self._window_started_s >= 1.0:
+            self._window_started_s, self._in_window = now_s, 0
+        self._in_window += 1
+        if self._in_window > REFUSED_PER_SECOND:
+            self._suppressed += 1
+            self.suppressed_total += 1
+            return
+        action, key = _act_of(method, target.partition("?")[0])
+        entry = audit_entry(
+            self._clock.wall(), visitor, action, key, problem.detail, outcome=problem.code
+        )
+        if self._suppressed:
+            entry["suppressed"] = self._suppressed
+            self._suppressed = 0
+        self._audit(entry)
+
+
+def _act_of(method: str, path: str) -> tuple[str, str]:
+    shown = visible_line(path[:_LONGEST_KEY])
+    if path.startswith(_SWITCHES) and method in _SWITCH_ACTS:
+        return _SWITCH_ACTS[method], shown.removeprefix(_SWITCHES)
+    return visible_line(method[:16]), shown
