@@ -3,9 +3,10 @@
 The parser's events are read directly rather than its ready-made objects, because those have
 forgotten lines and duplicate keys. What is read is a strict part of YAML: no tags or merge keys
 (so no constructors), no second document, no empty values, aliases only as far as what they expand
-to stays small (generators write them; alias bombs are made of them), and no plain scalar that YAML 1.1 and 1.2 readers take for different things (`no`, `0177`, `1:30`,
-`2026-01-01`): a policy must mean to its author what it means to us. Problems are collected, not
-raised one by one; only broken syntax and exceeded limits end the reading.
+to stays small (generators write them; alias bombs are made of them), and no plain scalar that
+YAML 1.1 and 1.2 readers take for different things (`no`, `0177`, `1:30`, `2026-01-01`): a policy
+must mean to its author what it means to us. Problems are collected, not raised one by one; only
+broken syntax and exceeded limits end the reading.
 """
 
 import re

@@ -13,8 +13,11 @@ from tests.policy.documents import policy_of
 
 _CATALOG = """
     search:
-      match:
-        - {host: api.example, ports: [80, 443], methods: [GET], paths: ["/v1/search", "/v1/search/**"]}
+          match:
+            - host: api.example
+              ports: [80, 443]
+              methods: [GET]
+              paths: ["/v1/search", "/v1/search/**"]
     api.write: {match: [{host: api.example, ports: [80, 443], methods: [POST, PUT]}]}
     deep: {match: [{host: "*.deep.example"}]}
     deeper: {match: [{host: x.deep.example}, {host: "*.y.deep.example"}]}
@@ -36,7 +39,7 @@ def tool_of(method: str, host: str, path: str, port: int = 80) -> str | None:
         pytest.param("GET", "api.example", "/v1/search", 80, "search", id="the entry that fits"),
         pytest.param("GET", "api.example", "/v1/search?q=..%2f", 80, "search", id="any query"),
         pytest.param("HEAD", "api.example", "/v1/search", 80, "search", id="HEAD where GET is"),
-        pytest.param("GET", "api.example", "/v1/search", 443, "search", id="another port of the list"),
+        pytest.param("GET", "api.example", "/v1/search", 443, "search", id="another of its ports"),
         pytest.param("GET", "api.example", "/v1/search", 8080, None, id="no other port"),
         pytest.param("GET", "api.example", "/v2", 80, "rest", id="falling through by path"),
         pytest.param("POST", "api.example", "/v1/search", 80, "api.write", id="and by method"),
