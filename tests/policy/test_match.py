@@ -13,11 +13,11 @@ from tests.policy.documents import policy_of
 
 _CATALOG = """
     search:
-          match:
-            - host: api.example
-              ports: [80, 443]
-              methods: [GET]
-              paths: ["/v1/search", "/v1/search/**"]
+        match:
+          - host: api.example
+            ports: [80, 443]
+            methods: [GET]
+            paths: ["/v1/search", "/v1/search/**"]
     api.write: {match: [{host: api.example, ports: [80, 443], methods: [POST, PUT]}]}
     deep: {match: [{host: "*.deep.example"}]}
     deeper: {match: [{host: x.deep.example}, {host: "*.y.deep.example"}]}
