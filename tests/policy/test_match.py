@@ -11,19 +11,15 @@ from proxy.policy.match import (
 )
 from tests.policy.documents import policy_of
 
-_CATALOG = """
-    search:
-        match:
-          - host: api.example
-            ports: [80, 443]
-            methods: [GET]
-            paths: ["/v1/search", "/v1/search/**"]
-    api.write: {match: [{host: api.example, ports: [80, 443], methods: [POST, PUT]}]}
-    deep: {match: [{host: "*.deep.example"}]}
-    deeper: {match: [{host: x.deep.example}, {host: "*.y.deep.example"}]}
-    odd: {match: [{host: odd.example, ports: [8080]}, {host: any.example, ports: ["*"]}]}
-    address: {match: [{host: 93.184.216.34}, {host: "::1"}]}
-    rest: {match: [{host: "*", methods: [GET], ports: [80]}], upstream: http://rest.example/base}
+_SEARCH = 'ports: [80, 443], methods: [GET], paths: ["/v1/search", "/v1/search/**"]'
+_CATALOG = f"""
+    search: {{match: [{{host: api.example, {_SEARCH}}}]}}
+    api.write: {{match: [{{host: api.example, ports: [80, 443], methods: [POST, PUT]}}]}}
+    deep: {{match: [{{host: "*.deep.example"}}]}}
+    deeper: {{match: [{{host: x.deep.example}}, {{host: "*.y.deep.example"}}]}}
+    odd: {{match: [{{host: odd.example, ports: [8080]}}, {{host: any.example, ports: ["*"]}}]}}
+    address: {{match: [{{host: 93.184.216.34}}, {{host: "::1"}}]}}
+    rest: {{match: [{{host: "*", methods: [GET], ports: [80]}}], upstream: http://rest.example/base}}
 """
 POLICY = policy_of(_CATALOG)
 
