@@ -5,7 +5,10 @@ The request looks like one of a common Python client that was told `HTTP_PROXY=h
 
 from dataclasses import dataclass
 
-_SMALL = b'{"tool":"search.read","ok":true,"hits":[{"id":1,"score":0.93},{"id":2,"score":0.81}],"next":null}'
+_SMALL = (
+    b'{"tool":"search.read","ok":true,'
+    b'"hits":[{"id":1,"score":0.93},{"id":2,"score":0.81}],"next":null}'
+)
 _CREDENTIALS = b"cnVuOng="  # run:x
 
 

@@ -19,11 +19,9 @@ _MICROS_PER_USD = 1_000_000
 def record_view(
     record: CallRecord, redactor: Redactor, with_captures: bool = True
 ) -> dict[str, object]:
-    """The record as it may be shown, in the order of the log line.
-
-    `run_id` and `agent_id` are empty where the request was too malformed to tell. `detail` and
-    `rule` stand only where the call was not let through; `request` and `result` only on sampled
-    records whose captures were kept.
+    """The record as it may be shown, in the order of the log line. `run_id` and
+    `agent_id` are empty where the request was too malformed to tell; `detail` and `rule` stand
+    where the call was not let through, `request` and `result` where captures are.
     """
     code, caller, text = record.code, record.caller, redactor.line
     view: dict[str, object] = {
@@ -54,14 +52,17 @@ def record_view(
         "trace_id": visible_line(record.trace_id),
     }
     if code is not Reason.OK:
-        view["detail"] = text(record.detail)
-        view["rule"] = visible_line(record.rule)
+        view |= {"detail": text(record.detail), "rule": visible_line(record.rule)}
     if with_captures and record.sampled:
-        if record.request is not None:
-            view["request"] = _capture_view(record.request, redactor)
-        if record.result is not None:
-            view["result"] = _capture_view(record.result, redactor)
+        _add_captures(view, record, redactor)
     return view
+
+
+def _add_captures(view: dict[str, object], record: CallRecord, redactor: Redactor) -> None:
+    if record.request is not None:
+        view["request"] = _capture_view(record.request, redactor)
+    if record.result is not None:
+        view["result"] = _capture_view(record.result, redactor)
 
 
 def _capture_view(capture: Capture, redactor: Redactor) -> dict[str, object]:
@@ -95,13 +96,8 @@ def record_line(record: CallRecord, redactor: Redactor) -> bytes:
 
 
 def minimal_line(record: CallRecord) -> bytes:
-    """What is left to say when a record could not be formatted: only values that are ours."""
+    """What is left to say when a record could not be formatted: only values that are ours, and
+    nothing that could fail again."""
     return json_line(
-        {
-            "ts": utc_timestamp(record.ts),
-            "call_id": record.call_id,
-            "code": record.code,
-            "status": record.status,
-            "format_error": True,
-        }
+        {"call_id": str(record.call_id), "code": str(record.code), "format_error": True}
     )

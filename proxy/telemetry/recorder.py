@@ -20,7 +20,7 @@ from proxy.telemetry.sinks import Sink
 DEFAULT_LIMIT_RECORDS = 10_000
 _WAKE_S = 0.05
 # A thread that computes keeps the interpreter for up to 5 ms at a time, and every call waits. So
-# it formats a few records, then sleeps for a moment.
+# it formats a few records, or one with bodies, then sleeps for a moment.
 _RECORDS_PER_TURN = 16
 _REST_S = 0.0005
 _LINES_PER_WRITE = 256
@@ -176,7 +176,7 @@ class Recorder:
             self._bytes_out += size
             if held:
                 self.budget.give(held)
-            if count % _RECORDS_PER_TURN == _RECORDS_PER_TURN - 1:
+            if held or count % _RECORDS_PER_TURN == _RECORDS_PER_TURN - 1:
                 self._stop.wait(_REST_S)
         return True
 

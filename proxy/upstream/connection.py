@@ -178,6 +178,8 @@ class UpstreamConnection(asyncio.Protocol):
     def _take_final(self, head: ResponseHead) -> None:
         if head.status == 101 and not self._wants_upgrade:
             raise BadMessage("It switches protocols unasked.")
+        if head.status == 407:
+            raise BadMessage("It asks for proxy credentials, which are not an origin's to see.")
         self._wants_upgrade = head.status == 101
         framing = response_framing(head, self._method)
         options = nominated(head)

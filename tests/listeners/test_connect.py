@@ -38,9 +38,7 @@ async def connect(
 async def test_bytes_pass_both_ways(version: str) -> None:
     """A tunnel carries bytes both ways, opened by an HTTP/1.0 client without Host too."""
     async with Origin(echo) as origin, Sidecar(policy_text(origin.port)) as sidecar:
-        head, reader, writer = await connect(
-            sidecar, f"127.0.0.1:{origin.port}", version=version
-        )
+        head, reader, writer = await connect(sidecar, f"127.0.0.1:{origin.port}", version=version)
         assert head.startswith(b"HTTP/1.1 200 ")
         assert b"content-length" not in head.lower()
         assert b"transfer-encoding" not in head.lower()
@@ -83,6 +81,7 @@ async def until(condition: object) -> None:
 
 async def test_a_server_may_speak_first() -> None:
     """What the upstream says before the client does is passed on at once."""
+
     async def script(connection: OriginConnection) -> None:
         await connection.send(b"220 hello\r\n")
         await connection.read_some()
@@ -306,6 +305,7 @@ async def test_connect_failures_have_their_codes() -> None:
 async def test_many_half_closed_and_reset_tunnels_leave_nothing() -> None:
     """Hundreds of tunnels, half-closed, reset and killed, release every slot and every call."""
     async with Origin(echo) as origin, Sidecar(policy_text(origin.port)) as sidecar:
+
         async def one(number: int) -> None:
             _, reader, writer = await connect(sidecar, f"127.0.0.1:{origin.port}")
             writer.write(b"\x00abc")

@@ -35,7 +35,9 @@ STRIPPED = [
     pytest.param("X-Agent-Run-Id: r1", id="the run header is consumed"),
     pytest.param("X-Agent-Id: a1", id="the agent header is consumed"),
     pytest.param("Proxy: http://evil.test", id="httpoxy stops here"),
-    pytest.param("Connection: X-Private\r\nX-Private: 1", id="what Connection nominates stops here"),
+    pytest.param(
+        "Connection: X-Private\r\nX-Private: 1", id="what Connection nominates stops here"
+    ),
     pytest.param("baggage: agent.run_id=r1", id="baggage that only names the run stops here"),
 ]
 
@@ -151,6 +153,7 @@ async def test_malformed_requests_are_refused(raw: bytes, status: int, pieces: s
 
 async def test_pipelined_requests_are_answered_in_order() -> None:
     """Three requests in one segment: three answers, in order, a refused one in the middle."""
+
     async def script(connection: OriginConnection) -> None:
         while head := await connection.read_head():
             path = head.split()[1]
@@ -262,6 +265,7 @@ async def test_continue_comes_only_after_the_policy_said_yes() -> None:
 
 async def test_continue_is_the_origins_to_say() -> None:
     """The origin sees the head before any content, and its 100 is passed on."""
+
     async def script(connection: OriginConnection) -> None:
         head = await connection.read_head()
         assert b"expect: 100-continue" in head.lower()
@@ -380,6 +384,7 @@ async def test_invalid_answers_are_never_relayed(answer: bytes) -> None:
 )
 async def test_a_truncated_answer_is_visibly_truncated(answer: bytes) -> None:
     """An upstream that breaks off is not completed by us, not retried, and recorded as reset."""
+
     async def script(connection: OriginConnection) -> None:
         await connection.read_head()
         await connection.send(answer)
@@ -528,7 +533,9 @@ async def test_the_sidecar_never_dials_itself() -> None:
     """Even an explicitly allowed loopback range does not open our own ports."""
     async with Sidecar(policy_text(1)) as probe:
         pass
-    async with Sidecar(policy_text(probe.port).replace(f"ports: [{probe.port}]", 'ports: ["*"]')) as sidecar:
+    async with Sidecar(
+        policy_text(probe.port).replace(f"ports: [{probe.port}]", 'ports: ["*"]')
+    ) as sidecar:
         answer = await sidecar.get(f"http://127.0.0.1:{sidecar.port}/")
         assert answer.startswith(b"HTTP/1.1 403 ")
         assert sidecar.records[0].code is Reason.ADDRESS_DENIED

@@ -1,0 +1,174 @@
+"""What the configurable subjects are told: the same job, as far as each can do it by itself.
+
+Every limit is there to be checked and too high to be reached.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+_PLENTY = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Where one subject listens and what lies behind it. `spare_ports` are free for its use."""
+
+    scratch: Path
+    port: int
+    spare_ports: tuple[int, int]
+    upstream_port: int
+
+    @property
+    def authority(self) -> str:
+        return f"127.0.0.1:{self.upstream_port}"
+
+
+def toolbooth_policy(setting: Setting) -> dict[str, object]:
+    """Everything a call can be asked is asked, with limits that are never reached."""
+    return {
+        "runtime": {
+            "env": {
+                "AGENT_MAX_STEPS": _PLENTY,
+                "AGENT_MAX_TOOL_CALLS": _PLENTY,
+                "AGENT_MAX_SECONDS": 86_400,
+            }
+        },
+        "tools": {
+            "allowlist": ["search.read"],
+            "timeouts_ms": {"default": 8000, "connect": 2000, "idle": 15_000},
+            "retries": {"max": 2, "backoff_ms": [200, 800], "budget_percent": 20},
+            "rate_limits": {"default": {"requests": _PLENTY, "per_seconds": 1, "scope": "run"}},
+            "concurrency": {"default": 256},
+            "circuit_breaker": {"error_rate": 0.5, "min_requests": 20, "open_seconds": 10},
+            "catalog": {
+                "search.read": {
+                    "match": [
+                        {
+                            "host": "127.0.0.1",
+                            "ports": [setting.upstream_port],
+                            "methods": ["GET", "POST"],
+                            "paths": ["/v1/search", "/v1/search/**"],
+                        }
+                    ],
+                    "cost_usd": 0.000001,
+                    "allow_addresses": ["127.0.0.0/8"],
+                }
+            },
+        },
+        "budgets": {
+            "max_spend_usd": 1_000_000,
+            "max_tokens": 10**12,
+            "max_bytes": 10**14,
+            "per_agent": {"max_calls_per_hour": _PLENTY, "max_spend_usd_per_day": 1_000_000},
+            "loop_limit": 10**6,
+            "warn_at": [0.8, 0.95],
+        },
+        "observability": {
+            "sampled_tool_results": True,
+            "result_sample_rate": 0.01,
+            "redact": {"pii": True},
+        },
+    }
+
+
+def _typed(name: str, type_path: str, **values: object) -> dict[str, object]:
+    type_url = f"type.googleapis.com/envoy.extensions.{type_path}"
+    return {"name": name, "typed_config": {"@type": type_url, **values}}
+
+
+def envoy_config(setting: Setting) -> dict[str, object]:
+    """What of the same job Envoy does out of the box: one allowed destination, a token bucket and
+    a line of JSON for each call."""
+    dns_cache = {"dns_cache_config": {"name": "upstreams", "dns_lookup_family": "V4_ONLY"}}
+    forward = "dynamic_forward_proxy.v3"
+    only_upstream = {
+        "permissions": [
+            {"header": {"name": ":authority", "string_match": {"exact": setting.authority}}}
+        ],
+        "principals": [{"any": True}],
+    }
+    bucket = {"max_tokens": _PLENTY, "tokens_per_fill": _PLENTY, "fill_interval": "1s"}
+    always = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
+    filters = [
+        _typed(
+            "envoy.filters.http.rbac",
+            "filters.http.rbac.v3.RBAC",
+            rules={"action": "ALLOW", "policies": {"upstream": only_upstream}},
+        ),
+        _typed(
+            "envoy.filters.http.local_ratelimit",
+            "filters.http.local_ratelimit.v3.LocalRateLimit",
+            stat_prefix="calls",
+            token_bucket=bucket,
+            filter_enabled={"runtime_key": "limit_enabled", **always},
+            filter_enforced={"runtime_key": "limit_enforced", **always},
+        ),
+        _typed(
+            "envoy.filters.http.dynamic_forward_proxy",
+            f"filters.http.{forward}.FilterConfig",
+            **dns_cache,
+        ),
+        _typed("envoy.filters.http.router", "filters.http.router.v3.Router"),
+    ]
+    manager = _typed(
+        "envoy.filters.network.http_connection_manager",
+        "filters.network.http_connection_manager.v3.HttpConnectionManager",
+        stat_prefix="forward",
+        access_log=[_access_log(setting.scratch / "envoy.jsonl")],
+        http_filters=filters,
+        route_config={
+            "name": "all",
+            "virtual_hosts": [
+                {
+                    "name": "all",
+                    "domains": ["*"],
+                    "routes": [
+                        {
+                            "match": {"prefix": "/"},
+                            "route": {"cluster": "upstreams", "timeout": "8s"},
+                        }
+                    ],
+                }
+            ],
+        },
+    )
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": setting.port}}
+    cluster_type = _typed(
+        "envoy.clusters.dynamic_forward_proxy",
+        f"clusters.{forward}.ClusterConfig",
+        **dns_cache,
+    )
+    cluster = {
+        "name": "upstreams",
+        "lb_policy": "CLUSTER_PROVIDED",
+        "connect_timeout": "2s",
+        "cluster_type": cluster_type,
+    }
+    listener = {
+        "name": "proxy",
+        "address": address,
+        "filter_chains": [{"filters": [manager]}],
+    }
+    return {"static_resources": {"listeners": [listener], "clusters": [cluster]}}
+
+
+def _access_log(path: Path) -> dict[str, object]:
+    fields = {
+        "ts": "%START_TIME%",
+        "call_id": "%REQ(X-REQUEST-ID)%",
+        "method": "%REQ(:METHOD)%",
+        "host": "%REQ(:AUTHORITY)%",
+        "path": "%REQ(:PATH)%",
+        "status": "%RESPONSE_CODE%",
+        "code": "%RESPONSE_FLAGS%",
+        "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+        "total_ms": "%DURATION%",
+        "request_bytes": "%BYTES_RECEIVED%",
+        "response_bytes": "%BYTES_SENT%",
+    }
+    return _typed(
+        "envoy.access_loggers.file",
+        "access_loggers.file.v3.FileAccessLog",
+        path=str(path),
+        log_format={"json_format": fields},
+    )
