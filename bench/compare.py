@@ -13,6 +13,7 @@ import socket
 import sys
 import tempfile
 import time
+import urllib.request
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -25,6 +26,7 @@ from workload import WORKLOADS
 
 BENCH = Path(__file__).resolve().parent
 DIRECT = "direct"
+_OWN_COUNTS = ("calls", "sampled_calls", "records_dropped", "captures_dropped")
 _START_S = 20.0
 _MARGIN_S = 30.0  # connecting, draining and the interpreter's own start, beyond the window
 
@@ -36,6 +38,7 @@ class Running:
     name: str
     port: int
     pid: int | None
+    metrics_port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +108,12 @@ def _measure(
                     f"{workload}: round {number + 1}/{options.rounds}, {each.name}", file=sys.stderr
                 )
                 rounds[each.name].append(_round(each, children, workload, upstream_port, options))
+        counted = {each.name: _own_count(each.metrics_port) for each in running}
         resident = {each.name: resident_bytes(each.pid) for each in running if each.pid}
-    return {name: _summary(of, resident.get(name)) for name, of in rounds.items()}
+    return {
+        name: {**_summary(of, resident.get(name)), "own_count": counted[name]}
+        for name, of in rounds.items()
+    }
 
 
 def _start(
@@ -126,7 +133,7 @@ def _start(
         if time.perf_counter() > give_up_at:
             raise ChildError(f"{subject.name} does not listen:\n{children.said()}")
         time.sleep(0.1)
-    return Running(subject.name, port, pid)
+    return Running(subject.name, port, pid, launch.metrics_port)
 
 
 def _round(
@@ -139,6 +146,7 @@ def _round(
     command = [sys.executable, str(BENCH / "load.py"), "--workload", workload]
     command += ["--port", str(subject.port), "--authority", f"127.0.0.1:{upstream_port}"]
     command += ["--core", str(options.proxy_core), "--connections", str(options.connections)]
+    command += ["--runs", str(options.runs)]
     command += ["--seconds", str(options.seconds), "--warm-up-s", str(options.warm_up_s)]
     if subject.pid is not None:
         command += ["--pid", str(subject.pid)]
@@ -160,6 +168,23 @@ def _round(
         core_percent=100 * proxy_us / wall_us,
         others_percent=max(0.0, 100 * (seen["core_cpu_us"] - proxy_us) / wall_us),
     )
+
+
+def _own_count(metrics_port: int | None) -> dict[str, float] | None:
+    """What the sidecar says it did, so that work it did not do (nothing sampled, records dropped)
+    cannot pass for speed. Labels are added up."""
+    if metrics_port is None:
+        return None
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"http://127.0.0.1:{metrics_port}/metrics", timeout=5) as answer:
+        lines = answer.read().decode().splitlines()
+    names = {f"toolbooth_{name}_total": name for name in _OWN_COUNTS}
+    counts = dict.fromkeys(_OWN_COUNTS, 0.0)
+    for line in lines:
+        metric = line.split("{", 1)[0].split(" ", 1)[0]
+        if metric in names:
+            counts[names[metric]] += float(line.rsplit(" ", 1)[1])
+    return counts
 
 
 def _summary(rounds: list[Round], resident: int | None) -> dict[str, object]:
@@ -196,6 +221,18 @@ def _print_report(report: dict[str, object]) -> None:
         for name, row in subjects.items():
             cells = _cells(row)
             print(f"{name + ' ' + versions.get(name, ''):22}" + "".join(f"{c:>15}" for c in cells))
+        for name, row in subjects.items():
+            if row["own_count"] is not None:
+                _print_own_count(name, row["own_count"])
+
+
+def _print_own_count(name: str, counts: dict[str, float]) -> None:
+    share = 100 * counts["sampled_calls"] / max(1.0, counts["calls"])
+    print(
+        f"{name} counted {counts['calls']:.0f} calls, warm-up included; sampled {share:.2f} %; "
+        f"records dropped: {counts['records_dropped']:.0f}, "
+        f"bodies dropped: {counts['captures_dropped']:.0f}"
+    )
 
 
 def _cells(row: dict[str, object]) -> tuple[str, ...]:
@@ -248,6 +285,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=3.0, help="of each round")
     parser.add_argument("--warm-up-s", type=float, default=0.5, help="before each round")
     parser.add_argument("--connections", type=int, default=32)
+    parser.add_argument("--runs", type=int, default=1000, help="run ids the calls come from")
     parser.add_argument("--proxy-core", type=int, default=1)
     parser.add_argument("--load-core", type=int, default=0, help="of load and upstream")
     options = parser.parse_args()

@@ -24,15 +24,14 @@ class Setting:
 
 
 def toolbooth_policy(setting: Setting) -> dict[str, object]:
-    """Everything a call can be asked is asked, with limits that are never reached."""
+    """Everything a call can be asked is asked."""
+    run_limits = {
+        "AGENT_MAX_STEPS": _PLENTY,
+        "AGENT_MAX_TOOL_CALLS": _PLENTY,
+        "AGENT_MAX_SECONDS": 86_400,
+    }
     return {
-        "runtime": {
-            "env": {
-                "AGENT_MAX_STEPS": _PLENTY,
-                "AGENT_MAX_TOOL_CALLS": _PLENTY,
-                "AGENT_MAX_SECONDS": 86_400,
-            }
-        },
+        "runtime": {"env": run_limits},
         "tools": {
             "allowlist": ["search.read"],
             "timeouts_ms": {"default": 8000, "connect": 2000, "idle": 15_000},
@@ -40,27 +39,14 @@ def toolbooth_policy(setting: Setting) -> dict[str, object]:
             "rate_limits": {"default": {"requests": _PLENTY, "per_seconds": 1, "scope": "run"}},
             "concurrency": {"default": 256},
             "circuit_breaker": {"error_rate": 0.5, "min_requests": 20, "open_seconds": 10},
-            "catalog": {
-                "search.read": {
-                    "match": [
-                        {
-                            "host": "127.0.0.1",
-                            "ports": [setting.upstream_port],
-                            "methods": ["GET", "POST"],
-                            "paths": ["/v1/search", "/v1/search/**"],
-                        }
-                    ],
-                    "cost_usd": 0.000001,
-                    "allow_addresses": ["127.0.0.0/8"],
-                }
-            },
+            "catalog": {"search.read": _catalog_entry(setting.upstream_port)},
         },
         "budgets": {
             "max_spend_usd": 1_000_000,
             "max_tokens": 10**12,
             "max_bytes": 10**14,
             "per_agent": {"max_calls_per_hour": _PLENTY, "max_spend_usd_per_day": 1_000_000},
-            "loop_limit": 10**6,
+            "loop_limit": 10**6,  # the most the policy takes; a run makes far fewer calls
             "warn_at": [0.8, 0.95],
         },
         "observability": {
@@ -68,6 +54,20 @@ def toolbooth_policy(setting: Setting) -> dict[str, object]:
             "result_sample_rate": 0.01,
             "redact": {"pii": True},
         },
+    }
+
+
+def _catalog_entry(upstream_port: int) -> dict[str, object]:
+    destination = {
+        "host": "127.0.0.1",
+        "ports": [upstream_port],
+        "methods": ["GET", "POST"],
+        "paths": ["/v1/search", "/v1/search/**"],
+    }
+    return {
+        "match": [destination],
+        "cost_usd": 0.001,
+        "allow_addresses": ["127.0.0.0/8"],
     }
 
 
@@ -80,76 +80,66 @@ def envoy_config(setting: Setting) -> dict[str, object]:
     """What of the same job Envoy does out of the box: one allowed destination, a token bucket and
     a line of JSON for each call."""
     dns_cache = {"dns_cache_config": {"name": "upstreams", "dns_lookup_family": "V4_ONLY"}}
-    forward = "dynamic_forward_proxy.v3"
-    only_upstream = {
-        "permissions": [
-            {"header": {"name": ":authority", "string_match": {"exact": setting.authority}}}
-        ],
-        "principals": [{"any": True}],
-    }
-    bucket = {"max_tokens": _PLENTY, "tokens_per_fill": _PLENTY, "fill_interval": "1s"}
-    always = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
-    filters = [
-        _typed(
-            "envoy.filters.http.rbac",
-            "filters.http.rbac.v3.RBAC",
-            rules={"action": "ALLOW", "policies": {"upstream": only_upstream}},
-        ),
-        _typed(
-            "envoy.filters.http.local_ratelimit",
-            "filters.http.local_ratelimit.v3.LocalRateLimit",
-            stat_prefix="calls",
-            token_bucket=bucket,
-            filter_enabled={"runtime_key": "limit_enabled", **always},
-            filter_enforced={"runtime_key": "limit_enforced", **always},
-        ),
-        _typed(
-            "envoy.filters.http.dynamic_forward_proxy",
-            f"filters.http.{forward}.FilterConfig",
-            **dns_cache,
-        ),
-        _typed("envoy.filters.http.router", "filters.http.router.v3.Router"),
-    ]
+    route = {"match": {"prefix": "/"}, "route": {"cluster": "upstreams", "timeout": "8s"}}
     manager = _typed(
         "envoy.filters.network.http_connection_manager",
         "filters.network.http_connection_manager.v3.HttpConnectionManager",
         stat_prefix="forward",
         access_log=[_access_log(setting.scratch / "envoy.jsonl")],
-        http_filters=filters,
+        http_filters=_envoy_filters(setting.authority, dns_cache),
         route_config={
             "name": "all",
-            "virtual_hosts": [
-                {
-                    "name": "all",
-                    "domains": ["*"],
-                    "routes": [
-                        {
-                            "match": {"prefix": "/"},
-                            "route": {"cluster": "upstreams", "timeout": "8s"},
-                        }
-                    ],
-                }
-            ],
+            "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}],
         },
     )
-    address = {"socket_address": {"address": "127.0.0.1", "port_value": setting.port}}
-    cluster_type = _typed(
-        "envoy.clusters.dynamic_forward_proxy",
-        f"clusters.{forward}.ClusterConfig",
-        **dns_cache,
-    )
+    listener = {
+        "name": "proxy",
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": setting.port}},
+        "filter_chains": [{"filters": [manager]}],
+    }
     cluster = {
         "name": "upstreams",
         "lb_policy": "CLUSTER_PROVIDED",
         "connect_timeout": "2s",
-        "cluster_type": cluster_type,
-    }
-    listener = {
-        "name": "proxy",
-        "address": address,
-        "filter_chains": [{"filters": [manager]}],
+        "cluster_type": _typed(
+            "envoy.clusters.dynamic_forward_proxy",
+            "clusters.dynamic_forward_proxy.v3.ClusterConfig",
+            **dns_cache,
+        ),
     }
     return {"static_resources": {"listeners": [listener], "clusters": [cluster]}}
+
+
+def _envoy_filters(authority: str, dns_cache: dict[str, object]) -> list[dict[str, object]]:
+    """In the order in which a request meets them."""
+    exactly = {"name": ":authority", "string_match": {"exact": authority}}
+    allowed = {"permissions": [{"header": exactly}], "principals": [{"any": True}]}
+    always = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
+    return [
+        _typed(
+            "envoy.filters.http.rbac",
+            "filters.http.rbac.v3.RBAC",
+            rules={"action": "ALLOW", "policies": {"upstream": allowed}},
+        ),
+        _typed(
+            "envoy.filters.http.local_ratelimit",
+            "filters.http.local_ratelimit.v3.LocalRateLimit",
+            stat_prefix="calls",
+            token_bucket={
+                "max_tokens": _PLENTY,
+                "tokens_per_fill": _PLENTY,
+                "fill_interval": "1s",
+            },
+            filter_enabled={"runtime_key": "limit_enabled", **always},
+            filter_enforced={"runtime_key": "limit_enforced", **always},
+        ),
+        _typed(
+            "envoy.filters.http.dynamic_forward_proxy",
+            "filters.http.dynamic_forward_proxy.v3.FilterConfig",
+            **dns_cache,
+        ),
+        _typed("envoy.filters.http.router", "filters.http.router.v3.Router"),
+    ]
 
 
 def _access_log(path: Path) -> dict[str, object]:

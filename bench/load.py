@@ -11,6 +11,8 @@ import json
 import sys
 import time
 from array import array
+from collections.abc import Iterator
+from itertools import cycle
 
 import uvloop
 from cpu import read_cpu
@@ -43,22 +45,22 @@ class Tally:
 
 
 class Connection(asyncio.Protocol):
-    """Sends the prepared request, waits for the whole answer, sends it again. Any answer but a
+    """Sends a prepared request, waits for the whole answer, sends the next. Any answer but a
     200 with the body expected, and any connection lost with a request under way, is a failure."""
 
     __slots__ = (
         "_answer_bytes",
         "_body_bytes",
         "_pending",
-        "_request",
+        "_requests",
         "_sent_ns",
         "_tally",
         "_transport",
         "idle",
     )
 
-    def __init__(self, request: bytes, body_bytes: int, tally: Tally) -> None:
-        self._request = request
+    def __init__(self, requests: Iterator[bytes], body_bytes: int, tally: Tally) -> None:
+        self._requests = requests
         self._body_bytes = body_bytes
         self._tally = tally
         self._pending = bytearray()
@@ -73,7 +75,7 @@ class Connection(asyncio.Protocol):
 
     def _send(self) -> None:
         self._sent_ns = time.perf_counter_ns()
-        self._transport.write(self._request)
+        self._transport.write(next(self._requests))
 
     def data_received(self, data: bytes) -> None:
         pending = self._pending
@@ -121,16 +123,9 @@ class Connection(asyncio.Protocol):
 
 
 async def _drive(options: argparse.Namespace, workload: Workload) -> dict[str, object]:
-    loop = asyncio.get_running_loop()
+    """Connects, warms up, counts for `options.seconds`, lets the last answers come."""
     tally = Tally()
-    request = workload.request(options.authority)
-    body_bytes = len(workload.answer_body)
-    connections: list[Connection] = []
-    for _ in range(options.connections):
-        connecting = loop.create_connection(
-            lambda: Connection(request, body_bytes, tally), "127.0.0.1", options.port
-        )
-        connections.append((await asyncio.wait_for(connecting, _CONNECT_S))[1])
+    connections = await _connect(options, workload, tally)
     await asyncio.sleep(options.warm_up_s)
     gc.collect()
     gc.disable()
@@ -149,7 +144,7 @@ async def _drive(options: argparse.Namespace, workload: Workload) -> dict[str, o
             for connection in connections:
                 await connection.idle.wait()
     except TimeoutError:
-        tally.fail("an answer did not come within 10 s")
+        tally.fail(f"an answer did not come within {_DRAIN_S} s")
     latencies_ns = sorted(tally.latencies_ns)
     return {
         "completed": tally.completed,
@@ -161,6 +156,23 @@ async def _drive(options: argparse.Namespace, workload: Workload) -> dict[str, o
         "p50_us": _percentile_us(latencies_ns, 0.50),
         "p99_us": _percentile_us(latencies_ns, 0.99),
     }
+
+
+async def _connect(
+    options: argparse.Namespace, workload: Workload, tally: Tally
+) -> list[Connection]:
+    """Each connection starts to send as soon as it is there."""
+    loop = asyncio.get_running_loop()
+    requests = cycle(workload.requests(options.authority, options.runs))  # shared by all
+    body_bytes = len(workload.answer_body)
+    connections = []
+    async with asyncio.timeout(_CONNECT_S):
+        for _ in range(options.connections):
+            _, connection = await loop.create_connection(
+                lambda: Connection(requests, body_bytes, tally), "127.0.0.1", options.port
+            )
+            connections.append(connection)
+    return connections
 
 
 def _percentile_us(ordered_ns: list[int], share: float) -> float:
@@ -177,6 +189,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--pid", type=int, help="of the proxy; without it, no CPU of a proxy")
     parser.add_argument("--core", type=int, default=1, help="the proxy's core")
     parser.add_argument("--connections", type=int, default=32)
+    parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--warm-up-s", type=float, default=0.5)
     parser.add_argument("--seconds", type=float, default=3.0)
     return parser.parse_args()

@@ -23,10 +23,12 @@ TOOLBOOTH = BENCH.parent / ".venv" / "bin" / "toolbooth"
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A command line and the environment it needs."""
+    """A command line, the environment it needs, and the port of `/metrics` if it counts what it
+    did with the calls."""
 
     command: list[str]
     environment: Mapping[str, str] = field(default_factory=dict)
+    metrics_port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ def _launch_toolbooth(setting: Setting) -> Launch:
         "TOOLBOOTH_HEALTH_LISTEN": f"127.0.0.1:{health_port}",
         "TOOLBOOTH_LOG": str(setting.scratch / "toolbooth.jsonl"),
     }
-    return Launch([str(TOOLBOOTH), "run", "--policy", str(path)], environment)
+    return Launch([str(TOOLBOOTH), "run", "--policy", str(path)], environment, health_port)
 
 
 SUBJECTS = {

@@ -1,15 +1,17 @@
 """What is asked and answered in a comparison: the bytes, the same for every subject.
 
-The request looks like one of a common Python client that was told `HTTP_PROXY=http://run:x@...`.
+The requests look like those of a common Python client that was told `HTTP_PROXY=http://RUN:x@...`.
+They come from many runs in turn: Toolbooth samples whole runs, so one run alone would be sampled
+always or never.
 """
 
+from base64 import b64encode
 from dataclasses import dataclass
 
 _SMALL = (
     b'{"tool":"search.read","ok":true,'
     b'"hits":[{"id":1,"score":0.93},{"id":2,"score":0.81}],"next":null}'
 )
-_CREDENTIALS = b"cnVuOng="  # run:x
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +23,20 @@ class Workload:
     request_body: bytes | None
     answer_body: bytes
 
-    def request(self, authority: str) -> bytes:
-        """The whole request in absolute form, for the upstream at `authority` (host:port)."""
+    def requests(self, authority: str, runs: int) -> list[bytes]:
+        """Whole requests in absolute form, one of each run, for the upstream at `authority`
+        (host:port). A single run is called `run`."""
+        names = ["run"] if runs == 1 else [f"run-{number:05d}" for number in range(runs)]
+        return [self._request(authority, name) for name in names]
+
+    def _request(self, authority: str, run_id: str) -> bytes:
         method = b"GET" if self.request_body is None else b"POST"
         host = authority.encode()
         head = (
             b"%b http://%b/v1/search?q=booth&limit=10 HTTP/1.1\r\nHost: %b\r\n"
             b"User-Agent: python-requests/2.34.2\r\nAccept-Encoding: gzip, deflate\r\n"
             b"Accept: */*\r\nConnection: keep-alive\r\nProxy-Authorization: Basic %b\r\n"
-            % (method, host, host, _CREDENTIALS)
+            % (method, host, host, b64encode(f"{run_id}:x".encode()))
         )
         if self.request_body is None:
             return head + b"\r\n"

@@ -95,13 +95,16 @@ def read_settings(
             "TOOLBOOTH_CONTROL_LISTEN is not on loopback: set TOOLBOOTH_CONTROL_TOKEN "
             "or TOOLBOOTH_CONTROL_TOKEN_FILE, or listen on 127.0.0.1 or unix:PATH."
         )
+    viewer_token = _secret(env, "TOOLBOOTH_VIEWER_TOKEN")
+    if viewer_token is not None and viewer_token == client.control_token:
+        raise SettingsError("TOOLBOOTH_VIEWER_TOKEN must differ from TOOLBOOTH_CONTROL_TOKEN.")
     return Settings(
         proxy_listen=_listen(env, "TOOLBOOTH_PROXY_LISTEN", "127.0.0.1:8080", unix=False),
         control_listen=client.control_listen,
         health_listen=client.health_listen,
         policy_path=Path(policy_path or env.get("TOOLBOOTH_POLICY") or "config/policy.yaml"),
         control_token=client.control_token,
-        viewer_token=_secret(env, "TOOLBOOTH_VIEWER_TOKEN"),
+        viewer_token=viewer_token,
         log=env.get("TOOLBOOTH_LOG") or "stdout",
         drain_s=_number(env, "TOOLBOOTH_DRAIN_SECONDS", 10.0, highest=3600.0),
         max_connections=int(_number(env, "TOOLBOOTH_MAX_CONNECTIONS", 12_000.0, highest=1e6)),
@@ -113,6 +116,17 @@ def colours_wanted(environ: Mapping[str, str] | None = None) -> bool:
     """NO_COLOR (no-color.org) and TERM=dumb are honoured."""
     env = os.environ if environ is None else environ  # noqa: TID251 - the one place
     return not env.get("NO_COLOR") and env.get("TERM") != "dumb"
+
+
+def child_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Ours without anything that concerns a sidecar or a proxy: for the demo's processes."""
+    env = os.environ if environ is None else environ  # noqa: TID251 - the one place
+    foreign = ("TOOLBOOTH_", "AGENT_MAX_")
+    return {
+        name: value
+        for name, value in env.items()
+        if not name.startswith(foreign) and not name.lower().endswith("_proxy")
+    }
 
 
 def wants_to_stay(environ: Mapping[str, str] | None = None) -> bool:

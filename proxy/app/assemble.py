@@ -34,7 +34,9 @@ class Telemetry:
         self.figures = Figures()
         self.figures.know_tools(policy.tools)
         self.recent = RecentCalls()
-        self._redactor = Redactor(policy.observability.redact)
+        self._redactor = Redactor(
+            policy.observability.redact, policy.observability.max_result_bytes
+        )
 
     def report(self, record: CallRecord, captured_bytes: int) -> None:
         """One call is over."""

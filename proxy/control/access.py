@@ -10,7 +10,7 @@ Pure: headers in, verdict out. It never sees a body and never logs; the secrets 
 import hmac
 from enum import StrEnum
 from ipaddress import ip_address
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
@@ -45,45 +45,55 @@ class Visitor(NamedTuple):
 NOBODY = "unauthenticated"
 
 
-class Access:
-    """The rules of one control listener.
+class BoundAt(Protocol):
+    """The part of a listening address that matters here: `kind` is `tcp` or `unix`."""
 
-    `hosts`: the names it may be addressed by, None for any (`hosts_of` knows). Tokens are None
-    where not configured; with neither, everyone is let in as `local`, which `settings` permits on
-    loopback only. With only a viewer token nobody may change anything.
+    @property
+    def kind(self) -> str:
+        """`tcp` or `unix`."""
+
+    @property
+    def host(self) -> str:
+        """Name or address, without brackets; empty for `unix`."""
+
+
+class Access:
+    """The rules of the control listener bound at `bound_at`.
+
+    Tokens are None where not configured; with neither, everyone is let in as `local`, which
+    `settings` permits on loopback only. With only a viewer token nobody may change anything.
     `wrong_tokens` counts the attempts that failed.
     """
 
     def __init__(
-        self, hosts: frozenset[str] | None, admin_token: str | None, viewer_token: str | None
+        self, admin_token: str | None, viewer_token: str | None, bound_at: BoundAt
     ) -> None:
         if admin_token == "" or viewer_token == "":
             raise ValueError("an empty token protects nothing")
         if admin_token is not None and admin_token == viewer_token:
             raise ValueError("the viewer token must differ from the admin token")
-        self._hosts = hosts
+        self._hosts = None if bound_at.kind == "unix" else hosts_of(bound_at.host)
         self._admin_token = _token_bytes(admin_token)
         self._viewer_token = _token_bytes(viewer_token)
         self.wrong_tokens = 0
 
-    def judge(self, method: str, target: str, headers: Headers) -> Visitor | Problem:
+    def judge(self, target: str, headers: Headers) -> Visitor | Problem:
         """The visitor, or the first rule in the way.
 
         1. The target is a path: somebody who set HTTP_PROXY to this port is told so.
         2. Host is a name of ours. Against DNS rebinding: a page of evil.example whose name turns
            into 127.0.0.1 is of our origin to the browser, but still says evil.example here.
         3. Origin, which browsers send, is our own. Against pages of other sites.
-        4. What changes something is JSON. Against cross-site forms, which need no permission of
-           the browser but cannot be of this type. A DELETE without a body cannot be a form.
-        5. The token, where one is configured.
-        6. A viewer only reads.
+        4. A body is JSON. Against cross-site forms, which need no permission of the browser but
+           cannot be of this type.
+        5. The token, where one is configured. What it permits: `judge_role`.
         """
         return (
             _judge_target(target)
             or self._judge_host(headers)
             or _judge_origin(headers)
-            or _judge_media_type(method, headers)
-            or self._judge_token(method, headers)
+            or _judge_media_type(headers)
+            or self._judge_token(headers)
         )
 
     def _judge_host(self, headers: Headers) -> Problem | None:
@@ -98,14 +108,10 @@ class Access:
             "This Host is not an address the control port listens on; use the one it was given.",
         )
 
-    def _judge_token(self, method: str, headers: Headers) -> Visitor | Problem:
+    def _judge_token(self, headers: Headers) -> Visitor | Problem:
         role = self._role_of(headers)
         if isinstance(role, Problem):
             return role
-        if role is Role.VIEWER and method not in READING:
-            return Problem(
-                403, "read_only", "The viewer token only reads; this needs the admin token."
-            )
         return Visitor(role, _actor(headers) or role.value)
 
     def _role_of(self, headers: Headers) -> Role | Problem:
@@ -125,18 +131,25 @@ class Access:
         if presented and is_viewer:
             return Role.VIEWER
         self.wrong_tokens += 1
-        return Problem(401, "wrong_token", "This is not the token of this control port.", _CHALLENGE)
+        return Problem(
+            401, "wrong_token", "This is not the token of this control port.", _CHALLENGE
+        )
+
+
+def judge_role(visitor: Visitor, method: str) -> Problem | None:
+    """A viewer only reads: its token hangs on dashboards and must not switch anything."""
+    if visitor.role is not Role.VIEWER or method in READING:
+        return None
+    return Problem(403, "read_only", "The viewer token only reads; this needs the admin token.")
 
 
 def hosts_of(listen_host: str) -> frozenset[str] | None:
     """The names under which a listener bound to `listen_host` may be addressed.
 
-    None, any name, for a Unix socket (an empty host), which no browser reaches, and for a wildcard
-    address: it has as many names as the network gives it, and off loopback `settings` demands the
-    token that no browser sends by itself.
+    None, any name, for a wildcard address: it has as many names as the network gives it, and off
+    loopback `settings` demands the token that no browser sends by itself. (A Unix socket takes
+    any name too, as no browser reaches it.)
     """
-    if not listen_host:
-        return None
     name = _host_name(f"[{listen_host}]" if ":" in listen_host else listen_host)
     try:
         address = ip_address(name)
@@ -177,18 +190,17 @@ def _judge_origin(headers: Headers) -> Problem | None:
     return Problem(403, "origin_not_ours", "Pages of other origins may not use the control port.")
 
 
-def _judge_media_type(method: str, headers: Headers) -> Problem | None:
-    if method in READING or method == "OPTIONS":
-        return None
-    has_body = headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers
-    if method == "DELETE" and not has_body:
+def _judge_media_type(headers: Headers) -> Problem | None:
+    if headers.get("Content-Length", "0") == "0" and "Transfer-Encoding" not in headers:
         return None
     media_types = headers.getall("Content-Type", [])
     if len(media_types) == 1:
         essence = media_types[0].partition(";")[0].strip().lower()
         if essence == "application/json":
             return None
-    return Problem(415, "unsupported_media_type", "Send the body as `Content-Type: application/json`.")
+    return Problem(
+        415, "unsupported_media_type", "Send the body as `Content-Type: application/json`."
+    )
 
 
 def _actor(headers: Headers) -> str:

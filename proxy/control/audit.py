@@ -5,6 +5,7 @@ since anybody who reaches the port can cause them; what is left out is counted i
 """
 
 from collections.abc import Callable
+from urllib.parse import unquote
 
 from proxy.control.access import NOBODY, Visitor
 from proxy.control.problem import Problem
@@ -23,7 +24,8 @@ def audit_entry(
     wall_s: float, visitor: Visitor | None, action: str, key: str, reason: str, outcome: str
 ) -> dict[str, object]:
     """`outcome` is `done` or the code of the refusal. `actor` is what the visitor calls itself,
-    `role` what it has proven."""
+    `role` what it has proven. `reason` is the operator's; a refused attempt has none that anybody
+    checked."""
     return {
         "ts": utc_timestamp(wall_s),
         "event": "admin",
@@ -60,9 +62,8 @@ class RefusedAttempts:
             self.suppressed_total += 1
             return
         action, key = _act_of(method, target.partition("?")[0])
-        entry = audit_entry(
-            self._clock.wall(), visitor, action, key, problem.detail, outcome=problem.code
-        )
+        entry = audit_entry(self._clock.wall(), visitor, action, key, "", outcome=problem.code)
+        entry["detail"] = problem.detail
         if self._suppressed:
             entry["suppressed"] = self._suppressed
             self._suppressed = 0
@@ -70,7 +71,11 @@ class RefusedAttempts:
 
 
 def _act_of(method: str, path: str) -> tuple[str, str]:
-    shown = visible_line(path[:_LONGEST_KEY])
-    if path.startswith(_SWITCHES) and method in _SWITCH_ACTS:
-        return _SWITCH_ACTS[method], shown.removeprefix(_SWITCHES)
-    return visible_line(method[:16]), shown
+    key = path.removeprefix(_SWITCHES)
+    if key != path and method in _SWITCH_ACTS:
+        return _SWITCH_ACTS[method], _shown(unquote(key))
+    return _shown(method), _shown(path)
+
+
+def _shown(text: str) -> str:
+    return visible_line(text[:_LONGEST_KEY])

@@ -76,12 +76,10 @@ def read_name(raw_path: str, prefix: str) -> str:
     name = path.removeprefix(prefix)
     if name == path or not name:
         raise failed(404, "not_found", "There is nothing at this path.")
-    try:
-        if _BROKEN_ESCAPE.search(name):
-            raise ValueError
-        return unquote(name, errors="strict")
-    except ValueError:
-        raise _invalid("The name in the path is not percent-encoded UTF-8.") from None
+    decoded = unquote(name, errors="replace")
+    if _BROKEN_ESCAPE.search(name) or "\ufffd" in decoded:
+        raise _invalid("The name in the path is not percent-encoded UTF-8.")
+    return decoded
 
 
 def read_call_query(query: Mapping[str, str]) -> CallQuery:
@@ -90,7 +88,9 @@ def read_call_query(query: Mapping[str, str]) -> CallQuery:
     _check_known(query, ("tool", "code", "run", "limit"))
     code = query.get("code")
     if code is not None and code not in list(Reason):
-        raise _invalid(f"`code` is not an outcome code{suggestion(code, [str(r) for r in Reason])}.")
+        raise _invalid(
+            f"`code` is not an outcome code{suggestion(code, [str(r) for r in Reason])}."
+        )
     return CallQuery(
         query.get("tool"),
         None if code is None else Reason(code),

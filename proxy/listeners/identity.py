@@ -10,6 +10,7 @@ request, never "no run".
 import binascii
 import re
 from base64 import b64decode
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from proxy.model.call import Caller
@@ -66,6 +67,7 @@ def _checked(raw: bytes, what: str) -> str | None:
     return text
 
 
+@lru_cache(maxsize=1024)
 def _basic_user(value: bytes) -> str | None:
     """The user name of RFC 7617 credentials; the password is nobody's business."""
     scheme, _, credentials = value.partition(b" ")

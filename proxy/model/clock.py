@@ -7,6 +7,7 @@ call); only timestamps in records and the UTC date of daily budgets read the wal
 
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 
@@ -29,8 +30,14 @@ class SystemClock:
 
 def utc_timestamp(wall_s: float) -> str:
     """RFC 3339 in UTC with milliseconds: `2026-01-31T23:59:59.123Z`."""
-    moment = datetime.fromtimestamp(wall_s, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    second = int(wall_s // 1)
+    return f"{_to_the_second(second)}.{int((wall_s - second) * 1000):03d}Z"
+
+
+@lru_cache(maxsize=8)
+def _to_the_second(second: int) -> str:
+    """Formatting a date costs more than the rest of a log line; calls come many a second."""
+    return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def utc_date(wall_s: float) -> str:

@@ -9,6 +9,7 @@ them. In IPv6 what is not in 2000::/3 is not public, whether the table knows it 
 
 import re
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NamedTuple
 
@@ -213,6 +214,7 @@ class NumericSpelling(NamedTuple):
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]*|[0-9]+")
 
 
+@lru_cache(maxsize=4096)
 def literal_address(host: str) -> Address | NumericSpelling | None:
     """The address that a canonical host is, a `NumericSpelling`, or None for a name.
 

@@ -21,7 +21,7 @@ DEFAULT_LIMIT_RECORDS = 10_000
 _WAKE_S = 0.05
 # A thread that computes keeps the interpreter for up to 5 ms at a time, and every call waits. So
 # it formats a few records, or one with bodies, then sleeps for a moment.
-_RECORDS_PER_TURN = 16
+_RECORDS_PER_TURN = 64
 _REST_S = 0.0005
 _LINES_PER_WRITE = 256
 _BYTES_PER_WRITE = 256 * 1024  # formatted lines are held beside the queue, so they are few

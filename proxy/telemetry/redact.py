@@ -16,6 +16,7 @@ from proxy.policy.policy import RedactRule
 from proxy.telemetry.bodies import BodyText
 from proxy.telemetry.content import open_body
 from proxy.telemetry.matcher import Matcher, custom_patterns
+from proxy.telemetry.memo import Memo
 from proxy.telemetry.patterns import CREDENTIALS, PERSONAL
 from proxy.telemetry.sensitive import MASK, SensitiveNames
 from proxy.telemetry.visible import shown, visible_line, visible_text
@@ -40,7 +41,7 @@ class Redactor:
     decompression too.
     """
 
-    __slots__ = ("_bodies", "_limit_bytes", "_matcher", "_names", "_shortest")
+    __slots__ = ("_bodies", "_limit_bytes", "_lines", "_matcher", "_names", "_paths", "_shortest")
 
     def __init__(self, rule: RedactRule, body_limit_bytes: int = 8192) -> None:
         own = custom_patterns(rule.patterns)
@@ -49,6 +50,9 @@ class Redactor:
         self._bodies = BodyText(self.text, self._names.key)
         self._limit_bytes = 4 * max(body_limit_bytes, 1024)
         self._shortest = 1 if own else _SHORTEST_FINDING
+        # Runs, hosts and paths come again and again; what they look like is remembered.
+        self._lines = Memo(lambda value: visible_line(self.text(value)))
+        self._paths = Memo(self._path)
 
     def text(self, value: str) -> str:
         """`value` with every credential and, if asked for, all personal data masked by shape."""
@@ -60,9 +64,13 @@ class Redactor:
 
     def line(self, value: str) -> str:
         """`text` for values that must stay on one line and harmless on a terminal."""
-        return visible_line(self.text(value))
+        return self._lines.of(value)
 
     def path(self, raw: str) -> str:
+        """See `_path`."""
+        return self._paths.of(raw)
+
+    def _path(self, raw: str) -> str:
         """Path and query with every query value masked and the keys kept.
 
         Path segments keep what has no shape of a secret, percent-encoded or not. Userinfo of an
@@ -70,7 +78,7 @@ class Redactor:
         """
         if len(raw) > _LONGEST_PATH:
             raw = raw[:_LONGEST_PATH].rpartition("&" if "?" in raw[:_LONGEST_PATH] else "/")[0]
-            return self.path(raw) + "[cut]"
+            return self._path(raw) + "[cut]"
         raw, has_fragment, _ = raw.partition("#")
         path, has_query, query = raw.partition("?")
         if "@" in path:

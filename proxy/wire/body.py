@@ -14,7 +14,15 @@ from proxy.model.reason import Reason
 from proxy.wire.head import RequestHead, ResponseHead, field_values
 
 _LENGTH = re.compile(rb"[0-9]{1,18}")
-_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})([\t ]*;[\t\x20-\x7e\x80-\xff]*)?")
+# The grammar of RFC 9112 section 7.1.1, white space around `;` and `=` included. Strict about
+# quotes: whoever lets a quoted string run over the line's end finds another message in there.
+_CHUNK_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
+_CHUNK_QUOTED = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
+_CHUNK_LINE = re.compile(
+    rb"([0-9A-Fa-f]{1,15})"
+    rb"((?:[\t ]*+;[\t ]*+" + _CHUNK_TOKEN
+    + rb"(?:[\t ]*+=[\t ]*+(?:" + _CHUNK_TOKEN + rb"|" + _CHUNK_QUOTED + rb"))?+)*+)"
+)  # fmt: skip
 _MAX_CHUNK_LINE_BYTES = 4096
 _MAX_EXTENSION_BYTES = 16 * 1024
 _MAX_TRAILER_BYTES = 16 * 1024
@@ -75,9 +83,14 @@ def response_framing(head: ResponseHead, method: str) -> Framing:
     return UNTIL_CLOSE
 
 
+def is_length(value: bytes) -> bool:
+    """Is this value of Content-Length one plain decimal number, of at most 18 digits?"""
+    return _LENGTH.fullmatch(value) is not None
+
+
 def _by_length(head: RequestHead | ResponseHead) -> Framing:
     values = field_values(head, b"content-length")
-    if len(values) != 1 or not _LENGTH.fullmatch(values[0]):
+    if len(values) != 1 or not is_length(values[0]):
         raise BadMessage("Content-Length is not one number.")
     return Framing(Ends.BY_LENGTH, int(values[0]))
 
@@ -173,10 +186,10 @@ class ChunkedDecoder:
         end = data.find(b"\r\n", at, at + _MAX_CHUNK_LINE_BYTES + 2)
         if end >= 0:
             return end
-        if len(data) - at > _MAX_CHUNK_LINE_BYTES:
-            raise BadMessage("A chunk's line is too long.", Reason.HEADERS_TOO_LARGE)
-        if data.find(b"\n", at) >= 0:
+        if data.find(b"\n", at, at + _MAX_CHUNK_LINE_BYTES + 2) >= 0:
             raise BadMessage("Chunk lines must end with CRLF.")
+        if len(data) - at > _MAX_CHUNK_LINE_BYTES + 1:  # a line of the limit and its CR may wait
+            raise BadMessage("A chunk's line is too long.", Reason.HEADERS_TOO_LARGE)
         return -1
 
     def _take_line(self, line: bytes) -> None:
@@ -190,8 +203,8 @@ class ChunkedDecoder:
     def _take_size(self, line: bytes) -> None:
         match = _CHUNK_LINE.fullmatch(line)
         if match is None:
-            raise BadMessage("A chunk size is not hexadecimal.")
-        self._extension_bytes += len(match[2] or b"")
+            raise BadMessage("A chunk's line is not a hexadecimal size and extensions.")
+        self._extension_bytes += len(match[2])
         if self._extension_bytes > _MAX_EXTENSION_BYTES:
             raise BadMessage("There are too many chunk extensions.", Reason.HEADERS_TOO_LARGE)
         length = int(match[1], 16)

@@ -4,11 +4,16 @@ Three kinds of field stop: those that describe one connection (hop-by-hop, and w
 `Connection` nominates), those that were meant for us (credentials of the proxy, the run's
 identity), and those that only we may say (`Toolbooth-*`, and our member of `Proxy-Status`).
 Framing fields are written anew from what was decoded, so a forwarded length is always true.
+
+A name spelt with `_` for `-` is the same name to CGI, WSGI and their like, so `Content_Length` or
+`X_Agent_Run_Id` stop where `Content-Length` and `X-Agent-Run-Id` do.
 """
+
+from functools import lru_cache
 
 from proxy.model.call import Origin
 from proxy.model.errors import BadMessage
-from proxy.wire.body import Ends, Framing
+from proxy.wire.body import Ends, Framing, is_length
 from proxy.wire.head import Field, RequestHead, ResponseHead, field_values, list_tokens
 
 _HOP_BY_HOP = frozenset(
@@ -29,6 +34,9 @@ _SINGLE = frozenset(
 )  # fmt: skip
 
 
+_NOTHING: frozenset[bytes] = frozenset()
+
+
 def check_single_fields(head: RequestHead, ours: frozenset[bytes]) -> None:
     """Raise where a field that has one value comes twice; `ours` adds the identity headers."""
     if len(head.named) == len(head.fields):
@@ -42,17 +50,32 @@ def check_single_fields(head: RequestHead, ours: frozenset[bytes]) -> None:
 
 def nominated(head: RequestHead | ResponseHead) -> frozenset[bytes]:
     """The field names that `Connection` makes hop-by-hop (RFC 9110 section 7.6.1)."""
-    if b"connection" not in head.named:
-        return frozenset()
+    line = head.named.get(b"connection")
+    if line is None:
+        return _NOTHING
+    if len(head.named) == len(head.fields):
+        return _options(line)
     return frozenset(list_tokens(field_values(head, b"connection")))
 
 
+@lru_cache(maxsize=256)
+def _options(line: bytes) -> frozenset[bytes]:
+    """The few Connection lines that clients send are read once."""
+    return frozenset(list_tokens([line.partition(b":")[2]]))
+
+
 def wants_websocket(head: RequestHead, options: frozenset[bytes]) -> bool:
-    """The one upgrade that is passed on; any other is ignored, as RFC 9110 section 7.8 allows."""
+    """The one upgrade that is passed on; any other is ignored, as RFC 9110 section 7.8 allows.
+
+    Never that of a request with content: some origins take what follows such a head for the new
+    protocol, and when they decline, for the next request.
+    """
     return (
         b"upgrade" in options
         and head.minor == 1
         and head.method == "GET"
+        and b"content-length" not in head.named
+        and b"transfer-encoding" not in head.named
         and list_tokens(field_values(head, b"upgrade")) == [b"websocket"]
     )
 
@@ -80,7 +103,11 @@ class Outgoing:
         options = nominated(head)
         self.upgrade = keep_upgrade and wants_websocket(head, options)
         stops = _REQUEST_STOPS | identity | options | replace.keys()
-        lines = [line for name, line in head.fields if name not in stops]
+        lines = [
+            line
+            for name, line in head.fields
+            if name not in stops and (b"_" not in name or name.replace(b"_", b"-") not in stops)
+        ]
         lines.extend(line for line in replace.values() if line)
         lines.append(via)
         if self.upgrade:
@@ -124,8 +151,12 @@ def relayed_lines(head: ResponseHead, *, drop_should_retry: bool = False) -> lis
 
 
 def content_length(fields: list[Field]) -> bytes | None:
-    """The Content-Length line as received; an answer to HEAD keeps it though no content follows."""
-    return next((line for name, line in fields if name == b"content-length"), None)
+    """The Content-Length line as received; an answer to HEAD keeps it though no content follows.
+    None where there is not exactly one, or it is no number (RFC 9110 section 8.6)."""
+    lines = [line for name, line in fields if name == b"content-length"]
+    if len(lines) != 1 or not is_length(lines[0].partition(b":")[2].strip(b" \t")):
+        return None
+    return lines[0]
 
 
 def baggage_without_run(head: RequestHead) -> bytes | None:

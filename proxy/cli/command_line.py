@@ -1,0 +1,239 @@
+"""Arguments to commands. Exit codes: 0 done, 1 failed, 2 bad usage or bad policy.
+
+Each verb imports what it needs when it is chosen: `toolbooth kill` must not wait for the proxy's
+own dependencies, or fail with them.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from proxy import __version__
+from proxy.cli.client import ControlClient
+from proxy.cli.exit_codes import BAD_USAGE, DONE, FAILED, CommandError
+from proxy.cli.selection import add_selectors, count, duration_s
+from proxy.settings import ClientSettings, SettingsError, client_settings
+
+Verb = Callable[[argparse.Namespace], int]
+Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code. Bad usage ends in SystemExit(2), as argparse does."""
+    arguments = _parser().parse_args(argv)
+    verb: Verb = arguments.verb
+    try:
+        return verb(arguments)
+    except CommandError as error:
+        print(f"toolbooth: {error}", file=sys.stderr)
+        return error.exit_code
+    except SettingsError as error:
+        print(f"toolbooth: {error}", file=sys.stderr)
+        return BAD_USAGE
+    except KeyboardInterrupt:
+        return FAILED
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="toolbooth",
+        description="A sidecar that every tool call of an agent passes.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"toolbooth {__version__}")
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_process_verbs(verbs)
+    _add_policy_verbs(verbs)
+    _add_switch_verbs(verbs)
+    _add_watch_verbs(verbs)
+    _add_later_verbs(verbs)
+    return parser
+
+
+def _add(verbs: Verbs, name: str, verb: Verb, help_text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name, help=help_text, description=help_text, allow_abbrev=False
+    )
+    parser.set_defaults(verb=verb)
+    return parser
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_control(parser: argparse.ArgumentParser) -> None:
+    _add_json(parser)
+    parser.add_argument(
+        "--control", metavar="ADDRESS", help="HOST:PORT or unix:PATH (TOOLBOOTH_CONTROL_LISTEN)"
+    )
+    parser.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="holds the control token (TOOLBOOTH_CONTROL_TOKEN_FILE)",
+    )
+
+
+def _add_process_verbs(verbs: Verbs) -> None:
+    run = _add(verbs, "run", _run, "Start the sidecar.")
+    run.add_argument("--policy", metavar="FILE", help="the policy (TOOLBOOTH_POLICY)")
+    _add(verbs, "demo", _demo, "Watch a scripted agent meet the booth.")
+    _add_json(_add(verbs, "health", _health, "Is the sidecar ready? For container health checks."))
+
+
+def _add_policy_verbs(verbs: Verbs) -> None:
+    check = _add(verbs, "check", _check, "Check a policy file; every error with its place.")
+    check.add_argument("file", metavar="FILE")
+    _add_json(check)
+    explain = _add(verbs, "explain", _explain, "Which tool a call would be, and its verdict.")
+    explain.add_argument("method", metavar="METHOD")
+    explain.add_argument("url", metavar="URL", help="or HOST:PORT where METHOD is CONNECT")
+    explain.add_argument(
+        "--run", metavar="ID", help="also what this run has left (asks the sidecar)"
+    )
+    explain.add_argument("--policy", metavar="FILE", help="the policy (TOOLBOOTH_POLICY)")
+    _add_control(explain)
+
+
+def _add_switch_verbs(verbs: Verbs) -> None:
+    kill = _add(verbs, "kill", _kill, "Switch a tool, a run, an agent, writes or everything off.")
+    add_selectors(kill)
+    kill.add_argument(
+        "--reason", required=True, help="the agent and the next operator will read it"
+    )
+    kill.add_argument(
+        "--for",
+        dest="ttl_s",
+        metavar="TIME",
+        type=duration_s,
+        help="30s, 10m, 2h, 1d; else for good",
+    )
+    kill.add_argument("--force", action="store_true", help="even if the policy has no such tool")
+    _add_control(kill)
+    revive = _add(verbs, "revive", _revive, "Switch on again what was killed.")
+    add_selectors(revive)
+    _add_control(revive)
+
+
+def _add_watch_verbs(verbs: Verbs) -> None:
+    _add_control(_add(verbs, "status", _status, "The sidecar, its switches and its tools."))
+    runs = _add(verbs, "runs", _runs, "What each run has used.")
+    runs.add_argument("--limit", type=count, default=100, metavar="N", help="at most so many (100)")
+    _add_control(runs)
+    tail = _add(verbs, "tail", _tail, "The last calls, and each call as it ends.")
+    tail.add_argument("--tool", metavar="NAME")
+    tail.add_argument("--code", metavar="CODE")
+    tail.add_argument("--run", metavar="ID")
+    tail.add_argument(
+        "-n", type=count, default=20, metavar="N", help="last calls to begin with (20)"
+    )
+    tail.add_argument(
+        "-f",
+        "--follow",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="go on (default)",
+    )
+    _add_control(tail)
+
+
+def _add_later_verbs(verbs: Verbs) -> None:
+    """Promised names that this version does not fill."""
+    ca = _add(verbs, "ca", _not_yet, "Certificates for interception (not in this version).")
+    ca.add_argument("action", choices=["export"])
+    _add(verbs, "doctor", _not_yet, "Find what is wrong with a setup (not in this version).")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from proxy.app.start import run
+
+    return run(arguments.policy)
+
+
+def _demo(_: argparse.Namespace) -> int:
+    from proxy.demo.main import run
+
+    return run()
+
+
+def _health(arguments: argparse.Namespace) -> int:
+    from proxy.cli.probe import health
+
+    return health(client_settings().health_listen, arguments)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from proxy.cli.policy_file import check
+
+    return check(arguments)
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from proxy.cli.policy_file import explain_call
+
+    return explain_call(arguments, _client)
+
+
+def _kill(arguments: argparse.Namespace) -> int:
+    from proxy.cli.switching import kill
+
+    return kill(_client(arguments), arguments)
+
+
+def _revive(arguments: argparse.Namespace) -> int:
+    from proxy.cli.switching import revive
+
+    return revive(_client(arguments), arguments)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from proxy.cli.watching import status
+
+    return status(_client(arguments), arguments)
+
+
+def _runs(arguments: argparse.Namespace) -> int:
+    from proxy.cli.watching import runs
+
+    return runs(_client(arguments), arguments)
+
+
+def _tail(arguments: argparse.Namespace) -> int:
+    from proxy.cli.watching import tail
+
+    try:
+        return tail(_client(arguments), arguments)
+    except KeyboardInterrupt:  # how one ends it
+        return DONE
+
+
+def _not_yet(_: argparse.Namespace) -> int:
+    raise CommandError("not in this version")
+
+
+def _client(arguments: argparse.Namespace) -> ControlClient:
+    """The control port that the arguments name, else the environment."""
+    settings = client_settings()
+    address, token = settings.control_listen, settings.control_token
+    if arguments.control is not None:
+        address = _named(
+            "--control", {"TOOLBOOTH_CONTROL_LISTEN": arguments.control}
+        ).control_listen
+    if arguments.token_file is not None:
+        given = {"TOOLBOOTH_CONTROL_TOKEN_FILE": arguments.token_file}
+        token = _named("--token-file", given).control_token
+    return ControlClient(address, token)
+
+
+def _named(option: str, environ: dict[str, str]) -> ClientSettings:
+    """What an option says, read as its variable is."""
+    try:
+        return client_settings(environ)
+    except SettingsError as error:
+        message = str(error).replace(next(iter(environ)), option)
+        raise CommandError(message, BAD_USAGE) from None

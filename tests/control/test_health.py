@@ -1,0 +1,66 @@
+"""The health port."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from proxy.control.health import health_app
+from tests.control.desk import Desk
+
+Client = TestClient  # type: ignore[type-arg]
+
+
+class Readiness:
+    def __init__(self) -> None:
+        self.answer = (True, "ready")
+
+    def __call__(self) -> tuple[bool, str]:
+        return self.answer
+
+
+@pytest.fixture
+def readiness() -> Readiness:
+    return Readiness()
+
+
+@pytest.fixture
+async def client(readiness: Readiness) -> AsyncIterator[Client]:
+    desk = Desk()
+    desk.see_call()
+    async with TestClient(TestServer(health_app(readiness, desk.figures))) as client:
+        yield client
+
+
+@pytest.mark.parametrize("path", ["/livez", "/healthz"])
+async def test_alive(client: Client, path: str) -> None:
+    """As long as anything answers."""
+    answer = await client.get(path)
+    assert (answer.status, await answer.text()) == (200, "ok\n")
+
+
+@pytest.mark.parametrize("word", ["starting", "draining"])
+async def test_not_ready(client: Client, readiness: Readiness, word: str) -> None:
+    """503 with the reason in a word; ready again when it is over."""
+    readiness.answer = (False, word)
+    answer = await client.get("/readyz")
+    assert (answer.status, await answer.text()) == (503, f"{word}\n")
+    readiness.answer = (True, "ready")
+    assert (await client.get("/readyz")).status == 200
+
+
+async def test_metrics_are_a_prometheus_page(client: Client) -> None:
+    """The content type that scrapers want, and the figures."""
+    answer = await client.get("/metrics")
+    assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert 'toolbooth_calls_total{code="ok",tool="search.read"} 1.0' in await answer.text()
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
+async def test_only_reading(client: Client, path: str) -> None:
+    """HEAD is GET without a body; nothing else is there."""
+    head = await client.head(path)
+    assert (head.status, await head.read()) == (200, b"")
+    answer = await client.post(path)
+    assert (answer.status, answer.headers["Allow"]) == (405, "GET,HEAD")
+    assert (await client.get("/v1/tools")).status == 404

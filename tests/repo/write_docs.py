@@ -1,0 +1,25 @@
+"""Writes every generated page: `python -m tests.repo.write_docs`, from anywhere."""
+
+from proxy.policy.reference import reference_text
+from proxy.telemetry.metric_names import metrics_page
+from tests.repo.error_page import error_page
+from tests.repo.tree import ROOT, with_tree
+
+DOCS = ROOT / "docs"
+
+
+def write_docs() -> None:
+    """The tests beside this file say whether it was needed."""
+    architecture = DOCS / "architecture.md"
+    pages = {
+        DOCS / "policy.md": reference_text(),
+        DOCS / "metrics.md": metrics_page(),
+        DOCS / "errors.md": error_page(),
+        architecture: with_tree(architecture.read_text(encoding="utf-8")),
+    }
+    for path, text in pages.items():
+        path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_docs()
