@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test unit run check fix bench lock clean
+.PHONY: help demo test unit run check fix bench docs lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -40,9 +40,15 @@ fix: $(STAMP)  ## format, and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+bench: $(STAMP)  ## CPU per call beside other proxies (installs them below bench/.peers)
+	$(BIN)/python bench/compare.py
+
 lock:  ## resolve pyproject.toml anew into the two requirements files (needs uv)
 	uv pip compile -q --upgrade --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 pyproject.toml -o requirements.txt
 	uv pip compile -q --upgrade --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 --extra dev pyproject.toml -o requirements-dev.txt
+
+docs: $(STAMP)  ## write the generated pages anew
+	$(BIN)/python -m tests.repo.write_docs
 
 clean:  ## remove what make built
 	rm -rf $(VENV) build *.egg-info

@@ -148,7 +148,10 @@ class Sidecar:
         figures.watch("toolbooth_record_queue_depth", lambda: recorder.depth)
         figures.watch("toolbooth_records_written_total", lambda: recorder.written)
         figures.watch("toolbooth_records_dropped_total", recorder.dropped)
-        figures.watch("toolbooth_captures_dropped_total", lambda: recorder.captures_dropped + recorder.budget.refused)
+        figures.watch(
+            "toolbooth_captures_dropped_total",
+            lambda: recorder.captures_dropped + recorder.budget.refused,
+        )
         figures.watch("toolbooth_capture_bytes", lambda: recorder.budget.used_bytes)
         figures.watch("toolbooth_record_sink_errors_total", lambda: recorder.sink_errors)
         figures.watch("toolbooth_policy_info", lambda: booth.policy.version)

@@ -24,8 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code. Bad usage ends in SystemExit(2), as argparse does."""
     arguments = _parser().parse_args(argv)
     verb: Verb = arguments.verb
+    code = DONE
     try:
-        return verb(arguments)
+        code = verb(arguments)
+        sys.stdout.flush()
     except CommandError as error:
         print(f"toolbooth: {error}", file=sys.stderr)
         return error.exit_code
@@ -36,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
     except BrokenPipeError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:

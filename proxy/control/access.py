@@ -162,11 +162,11 @@ def _host_name(authority: str) -> str:
     """The host of a Host header, lower case, without port, brackets and final dot. The port is
     not compared: port forwarding changes it, and rebinding does not need to."""
     if authority.startswith("["):
-        name = authority[1:].partition("]")[0]
+        name, bracket, _ = authority[1:].partition("]")
         try:
-            return str(ip_address(name))
+            return str(ip_address(name)) if bracket else authority
         except ValueError:
-            return name
+            return authority
     return authority.partition(":")[0].lower().removesuffix(".")
 
 

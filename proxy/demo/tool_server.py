@@ -22,6 +22,7 @@ class _Handler(BaseHTTPRequestHandler):
     """Answers as the tool that the Host field names."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     hits: ClassVar[Counter[str]] = Counter()
     lock: ClassVar[threading.Lock] = threading.Lock()
 

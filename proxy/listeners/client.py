@@ -37,8 +37,8 @@ class ClientConnection(asyncio.Protocol):
     """One client. `inside` is set where this is the plain HTTP found in a tunnel."""
 
     __slots__ = (
-        "_buffer", "_eof", "_exchange", "_flow", "_inside", "_is_paused", "_linger_since_s",
-        "_loop", "_searched", "_task", "_transport", "_waiter", "_writable", "client_address",
+        "_buffer", "_eof", "_exchange", "_flow", "_inside", "_is_paused", "_is_tunnel",
+        "_linger_since_s", "_loop", "_searched", "_task", "_transport", "_waiter", "_writable", "client_address",
         "front", "is_lost", "quiet_since_s",
     )  # fmt: skip
 
@@ -56,6 +56,7 @@ class ClientConnection(asyncio.Protocol):
         self._exchange: ClientExchange | None = None
         self._flow: Flow | None = None
         self._is_paused = False
+        self._is_tunnel = False
         self._linger_since_s = 0.0
         self._task: asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -147,6 +148,8 @@ class ClientConnection(asyncio.Protocol):
                     await self._writable  # answers nobody reads must not pile up
         finally:
             self._exchange = None
+            if self._is_tunnel:
+                self.front.tunnels -= 1
             self._end()
 
     async def _next(self) -> ClientExchange | None:
@@ -274,6 +277,8 @@ class ClientConnection(asyncio.Protocol):
         transport.write(head)
         self._transport = None
         self.front.forget(self)
+        self.front.tunnels += 1
+        self._is_tunnel = True
         early, self._buffer = self._buffer, b""
         return transport, early
 

@@ -34,6 +34,7 @@ class Front:
         self.limits = limits or FrontLimits()
         self.via_token = f"toolbooth-{instance}".encode()
         self.turned_away = 0
+        self.tunnels = 0  # connections that have become tunnels
         self._connections: set[ClientConnection] = set()
         self._call_prefix = f"{instance}-"
         self._calls = 0
@@ -48,7 +49,7 @@ class Front:
 
     def admit(self, connection: ClientConnection) -> bool:
         """Take in a connection, unless there are too many."""
-        if len(self._connections) >= self.limits.max_connections:
+        if len(self._connections) + self.tunnels >= self.limits.max_connections:
             self.turned_away += 1
             return False
         self._connections.add(connection)

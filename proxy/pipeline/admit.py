@@ -41,6 +41,7 @@ async def admit(visit: Visit, upload: Upload) -> None:
     if isinstance(reserved, Refusal):
         raise Stopped(reserved)
     visit.reservation = reserved
+    upload.charge_to(visit.charge_bytes)
     run_end_s = reserved.run_deadline_s
     if run_end_s is not None and run_end_s < visit.live.deadline_s:
         visit.live.set_deadline(run_end_s, now_s, RUN_OVER)

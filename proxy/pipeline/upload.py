@@ -5,6 +5,7 @@ replayed, whatever the policy would allow.
 """
 
 import asyncio
+from collections.abc import Callable
 
 from proxy.model.errors import BadMessage, Refusal
 from proxy.model.record import Capture
@@ -20,10 +21,20 @@ MAX_PREFETCH_BYTES = 64 * 1024  # a larger body is streamed
 class Upload:
     """The content of one call over all its attempts. `capture` gets a copy of its beginning."""
 
-    __slots__ = ("_body", "_is_over", "_is_too_large", "_kept", "_live", "_pump", "capture")
+    __slots__ = (
+        "_body",
+        "_charge",
+        "_is_over",
+        "_is_too_large",
+        "_kept",
+        "_live",
+        "_pump",
+        "capture",
+    )
 
     def __init__(self, body: RequestBody, live: LiveCall) -> None:
         self._body = body
+        self._charge: Callable[[int], None] | None = None
         self._live = live
         self._is_over = body.is_over and body.size == 0
         self._is_too_large = False
@@ -58,14 +69,21 @@ class Upload:
         """Everything read so far is still here."""
         return not self._is_too_large
 
+    def charge_to(self, charge: Callable[[int], None]) -> None:
+        """Tell `charge` how many bytes have come, now and from here on."""
+        self._charge = charge
+        if self._kept:
+            charge(len(self._kept))
+
     async def _read(self) -> bytes:
         content = await self._body.read()
         if not content:
             self._is_over = True
             return b""
-        capture = self.capture
-        if capture is not None:
-            capture.add(content)
+        if self.capture is not None:
+            self.capture.add(content)
+        if self._charge is not None:
+            self._charge(len(content))
         if not self._is_too_large:
             self._kept += content
             if len(self._kept) > MAX_KEPT_BYTES:

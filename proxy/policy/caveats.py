@@ -16,6 +16,8 @@ def caveats(document: PolicyDocument, rules: Mapping[str, ToolRule]) -> Iterator
     for name, entry in document.tools.catalog.items():
         yield from _entry(f"tools.catalog.{name}", entry, rules[name])
     yield from _shadowed(rules)
+    if document.budgets.max_tokens is not None:
+        yield "budgets.max_tokens: has no effect in this version, which does not read `usage`"
     if document.rollout is not None:
         yield "rollout: has no effect in this version"
 
@@ -56,8 +58,8 @@ def _is_mcp_tool(name: str, rules: Mapping[str, ToolRule]) -> bool:
 
 
 def _entry(path: str, entry: CatalogEntry, rule: ToolRule) -> Iterator[str]:
-    if entry.pricing is not None and entry.kind != "model":
-        yield f"{path}.pricing: has no effect, as only a tool of kind model has a token price"
+    if entry.pricing is not None:
+        yield f"{path}.pricing: has no effect in this version, which does not read `usage`"
     if entry.credentials is not None:
         yield f"{path}.credentials: are not injected by this version"
     if entry.intercept_tls:

@@ -22,8 +22,8 @@ problem is never put in force. An empty document is valid and refuses every call
 ## How it is read
 
 - Unknown keys are errors. So are keys without a value: write `{}` or `[]`, or leave the key out.
-- The file is UTF-8 and at most 1 MiB. Tags, anchors, aliases, merge keys and a second document
-  are errors.
+- The file is UTF-8 and at most 1 MiB. Tags, merge keys and a second document are errors;
+  aliases are read as long as what they stand for stays small.
 - A plain value that YAML 1.1 and YAML 1.2 read differently (`no`, `on`, `0177`, `1:30`, `1e3`,
   `2026-01-01`) is an error: quote it if it is text, else write `true`, `false` or a plain number.
 - Numbers must be numbers: `"5"` and `true` are not. Only the limits under `runtime.env` may be

@@ -1,14 +1,16 @@
 """The health port."""
 
 from collections.abc import AsyncIterator
+from typing import TypeAlias
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from proxy.control.health import health_app
 from tests.control.desk import Desk
 
-Client = TestClient  # type: ignore[type-arg]
+Client: TypeAlias = TestClient[web.Request, web.Application]
 
 
 class Readiness:

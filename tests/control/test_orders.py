@@ -73,12 +73,12 @@ def test_bad_orders(body: bytes, status: int) -> None:
 @given(st.binary(max_size=200))
 def test_any_bytes_are_an_order_or_a_problem(body: bytes) -> None:
     """Never another exception."""
+    status = 200
     try:
-        order = read_switch_order(body)
+        read_switch_order(body)
     except ProblemError as error:
-        assert error.problem.status in (400, 422)
-    else:
-        assert isinstance(order.reason, str)
+        status = error.problem.status
+    assert status in (200, 400, 422)
 
 
 @pytest.mark.parametrize(

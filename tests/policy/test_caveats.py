@@ -54,8 +54,6 @@ def test_warnings_of_an_entry(entry: str, words: str) -> None:
         "match: [{host: x, ports: [80], paths: [/a]}]",
         "match: [{host: 10.0.0.1}], allow_addresses: [10.0.0.1/32]",
         "upstream: https://x",
-        "upstream: https://x, kind: model, "
-        "pricing: {input_usd_per_mtok: 1, output_usd_per_mtok: 1}",
     ],
 )
 def test_entries_without_warning(entry: str) -> None:

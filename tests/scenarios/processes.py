@@ -138,6 +138,7 @@ class HttpOrigin:
 
         class Handler(http.server.SimpleHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def __init__(self, *arguments: object) -> None:
                 super().__init__(*arguments, directory=str(folder or "."))  # type: ignore[arg-type]
@@ -188,7 +189,7 @@ def policy(*tools: str, budget: int = 1000, extra: str = "", top: str = "") -> s
     return (
         f"runtime:\n  env: {{AGENT_MAX_TOOL_CALLS: {budget}, AGENT_MAX_STEPS: {budget}}}\n"
         f"tools:\n  allowlist: [{names}]\n  retries: {{max: 2, backoff_ms: [5, 10]}}\n{extra}"
-        f"  catalog:\n{entries}{top}"
+        f"  catalog:{chr(10) + entries if entries else ' {}' + chr(10)}{top}"
     )
 
 

@@ -7,7 +7,7 @@ from proxy.model.errors import BadMessage
 from proxy.wire.target import split_authority
 from tests.wire.fragments import Chooser
 
-_PIECES = (
+PIECES = (
     "h.test", "g.test", "H", "a_b", "-", "xn--", "xn--mgb", "xn--bcher-kva", "127.0.0.1", "127.1",
     "0x7f", "2130706433", "[::1]", "[", "]", "::1", "::ffff:127.0.0.1", "fe80::1", "%25", "%25eth0",
     "%", "%00", "%2e", ".", "..", ":", ":80", ":080", ":0", ":65535", ":65536", ":+80", ": 80",
@@ -18,7 +18,7 @@ _PIECES = (
 
 def odd_authority(choose: Chooser) -> str:
     """Up to five pieces in a row."""
-    return "".join(choose.of(_PIECES) for _ in range(1 + choose.below(5)))
+    return "".join(choose.of(PIECES) for _ in range(1 + choose.below(5)))
 
 
 def other_hosts(raw: str) -> list[str] | None:

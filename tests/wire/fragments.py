@@ -23,9 +23,10 @@ class Chooser(Protocol):
 
 _MOSTLY = 30  # how many times as likely the good form of a piece is
 
-METHODS = (b"GET", b"POST", b"HEAD", b"OPTIONS", b"CONNECT", b"PROPFIND", b"get", b"X-Y", b"G!T",
-           b"G@T", b"", b"PRI")  # fmt: skip
+METHODS = (*(b"GET", b"POST", b"HEAD", b"OPTIONS", b"PROPFIND") * 6, *(b"CONNECT",) * 4, b"get",
+           b"X-Y", b"G!T", b"G@T", b"", b"PRI")  # fmt: skip
 TARGETS = (
+    *(b"http://h.test/", b"http://h.test/p?q", b"/p;x?q", b"h.test:443") * 8,
     b"http://h.test/", b"http://h.test", b"http://h.test?q=1", b"http://h.test:8080/a%2Fb;c?d#e",
     b"http://h.test:8080/a%2Fb;c?d={}|^", b"HTTPS://H.test./", b"http://[::1]:80/x", b"/", b"/p?q",
     b"//h.test/p", b"h.test:443", b"[::1]:443", b"*", b"http://u@h.test/", b"http://h.test:/",
@@ -45,18 +46,18 @@ LINE_ENDS = (
     b"\r\n\t",
     b"\x85",
 )
-NAMES = (b"X-Kept", b"x_kept", b"Cookie", b"Connection", b"Upgrade", b"Expect", b"Host",
-         b"X-\x80", b"X(", b"", b" X", b"X ", b"X\t")  # fmt: skip
+NAMES = (*(b"X-Kept", b"Cookie", b"Accept") * 8, b"x_kept", b"Connection", b"Upgrade",
+         b"Expect", b"Host", b"X-\x80", b"X(", b"", b" X", b"X ", b"X\t")  # fmt: skip
 COLONS = (*(b": ",) * _MOSTLY, b":", b":\t", b" : ", b": \t ", b":\x0b", b"")
-VALUES = (b"v", b"", b" ", b"a, b", b"close", b"keep-alive, X-Kept", b"upgrade", b"websocket",
-          b"100-continue", b"\x80\xff", b"tab\tin", b"a:b", b'"q, r"', b"nul\x00", b"bell\x07",
-          b"del\x7f", b"cr\rX: y", b"lf\nX: y", b"h.test")  # fmt: skip
+VALUES = (*(b"v", b"some value") * 10, b"", b" ", b"a, b", b"close", b"keep-alive, X-Kept",
+          b"upgrade", b"websocket", b"100-continue", b"\x80\xff", b"tab\tin", b"a:b", b'"q, r"',
+          b"nul\x00", b"bell\x07", b"del\x7f", b"cr\rX: y", b"lf\nX: y", b"h.test")  # fmt: skip
 HOSTS = (*(b"Host: h.test",) * _MOSTLY, b"Host: H.TEST:80", b"host:h.test \t", b"Host: [::1]:80",
          b"Host:", b"Host: a, b", b"Host: u@h.test", b"Host: h.test/", b"Host : h.test",
          b"Host: h.test\r\nHost: h.test", b"X-No-Host: 1")  # fmt: skip
 FRAMINGS = (
-    b"Content-Length: 5", b"Content-Length: 0", b"Transfer-Encoding: chunked",
-    b"Transfer-Encoding: Chunked", b"Content-Length: 05", b"content-length:5 ",
+    *(b"Content-Length: 5", b"Transfer-Encoding: chunked", b"Transfer-Encoding: Chunked") * 12,
+    b"Content-Length: 0", b"Content-Length: 05", b"content-length:5 ",
     b"Content-Length: +5", b"Content-Length: -5", b"Content-Length: 0x5", b"Content-Length: 5,5",
     b"Content-Length: 5 5", b"Content-Length:", b"Content-Length: 5\r\nContent-Length: 5",
     b"Content-Length: 5\r\nContent-Length: 6", b"Content-Length: 5\r\nTransfer-Encoding: chunked",
@@ -70,18 +71,19 @@ FRAMINGS = (
     b"Transfer-Encoding: identity\r\nTransfer-Encoding: chunked",
 )  # fmt: skip
 SIZES = (*(b"5",) * _MOSTLY, b"05", b"0000000005", b"5;a=b", b'5;a="b;c"', b"5 ;a", b"5; a = b",
-         b"5;", b"5;a=", b'5;a="', b'5;a="\\"', b"5;\x80", b"5 ", b" 5", b"0x5", b"+5", b"5_", b"5,",
-         b"", b"G", b"FFFFFFFFFFFFFFF5", b"10000000000000005", b"\xb5", b"5;a\x00")  # fmt: skip
+         b"5;", b"5;a=", b'5;a="', b'5;a="\\"', b"5;\x80", b"5 ", b" 5", b"0x5", b"+5", b"5_",
+         b"5,", b"", b"G", b"FFFFFFFFFFFFFFF5", b"10000000000000005", b"\xb5",
+         b"5;a\x00")  # fmt: skip
 CHUNKS = (*(b"hello",) * _MOSTLY, b"hell", b"hello!", b"\r\n0\r\n", b"")
-TRAILERS = (*(b"",) * _MOSTLY, b"X-T: 1\r\n", b"Content-Length: 5\r\n", b"Host: g.test\r\n", b"bad\r\n",
-            b" X: 1\r\n", b"X: \x00\r\n", b"X: y\n")  # fmt: skip
+TRAILERS = (*(b"",) * _MOSTLY, b"X-T: 1\r\n", b"Content-Length: 5\r\n", b"Host: g.test\r\n",
+            b"bad\r\n", b" X: 1\r\n", b"X: \x00\r\n", b"X: y\n")  # fmt: skip
 STATUSES = (b"200 OK", b"200", b"200 ", b"204 No Content", b"304 Not Modified", b"404 \xe9\t!",
             b"103 Early Hints", b"101 Switching Protocols", b"502 Bad Gateway", b"999 X", b"099 X",
             b"20 OK", b"2000 OK", b"2a0 OK", b"-200 OK", b"200\tOK", b"200 O\rK", b"200 O\x00K",
             b" 200 OK", b"600 X", b"")  # fmt: skip
-NOISE = (b"\x00", b"\r", b"\n", b"\r\n", b" ", b"\t", b":", b",", b";", b"/", b"@", b"#", b"?", b"%00", b"\\",
-         b"[", b"]", b"0", b"5", b"f", b"\x7f", b"\x80", b"\xff", b"\x0b", b"\x85", b"\xa0", b"HTTP/1.1",
-         b"chunked", b'"', b"_", b"-")  # fmt: skip
+NOISE = (b"\x00", b"\r", b"\n", b"\r\n", b" ", b"\t", b":", b",", b";", b"/", b"@", b"#", b"?",
+         b"%00", b"\\", b"[", b"]", b"0", b"5", b"f", b"\x7f", b"\x80", b"\xff", b"\x0b", b"\x85",
+         b"\xa0", b"HTTP/1.1", b"chunked", b'"', b"_", b"-")  # fmt: skip
 
 
 def a_request(choose: Chooser) -> bytes:

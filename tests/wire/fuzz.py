@@ -91,12 +91,12 @@ class Fuzzer:
         return None if problem is None else (problem, raw)
 
     def _request(self) -> tuple[str | None, bytes]:
-        raw = mutated(self._choose, a_request(self._choose), self._choose.below(3))
+        raw = mutated(self._choose, a_request(self._choose), max(0, self._choose.below(5) - 2))
         self.accepted["request"] += isinstance(our_request(raw), Ours)
         return check(raw, self._cuts(raw)), raw
 
     def _response(self) -> tuple[str | None, bytes]:
-        raw = mutated(self._choose, a_response(self._choose), self._choose.below(3))
+        raw = mutated(self._choose, a_response(self._choose), max(0, self._choose.below(5) - 2))
         self.accepted["response"] += isinstance(our_response(raw, "GET"), Ours)
         return check(raw, self._cuts(raw)), raw
 

@@ -1,6 +1,7 @@
 """Bytes fed piece by piece, in the way the connections do it."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 from proxy.model.errors import BadMessage
 from proxy.wire.body import Decoder
@@ -58,4 +59,4 @@ def contradicts(verdicts: list[Opening]) -> bool:
 def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
     """`data` cut at these places, in any order."""
     ordered = [0, *sorted(place for place in places if 0 <= place <= len(data)), len(data)]
-    return [data[a:b] for a, b in zip(ordered, ordered[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(ordered)]

@@ -1,0 +1,124 @@
+"""`status`, `runs` and `tail` against a control port."""
+
+import json
+import threading
+import time
+
+import pytest
+
+from proxy.cli.watching import call_line
+from proxy.model.call import Caller
+from proxy.model.reason import Reason
+from tests.cli.conftest import Sidecar, Toolbooth
+
+
+def test_status_tells_switches_and_tools(sidecar: Sidecar, toolbooth: Toolbooth) -> None:
+    """In at most 80 columns."""
+    desk = sidecar.desk
+    sidecar.do(lambda: desk.see_call())
+    sidecar.do(lambda: desk.switches.engage("tool:search.read", "leak " * 40, "alice", 60))
+    result = toolbooth("status")
+    assert result.code == 0
+    lines = result.out.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert lines[0].startswith("toolbooth   0.1.0, serving, up ")
+    assert "proxy port  127.0.0.1:8080" in lines
+    assert any(line.startswith("tool:search.read  2027-01-15T08:01") for line in lines)
+    assert "off by the policy file: tool:mail.send" in lines
+    words = {line.split()[0]: line.split() for line in lines if line}
+    assert words["search.read"][:3] == ["search.read", "off", "1"]
+    assert words["hidden"][1] == "refused"
+
+
+def test_status_as_json(sidecar: Sidecar, toolbooth: Toolbooth) -> None:
+    """All of it in one object."""
+    document = json.loads(toolbooth("status", "--json").out)
+    assert document["policy"]["tools"] == len(document["tools"]) == 3
+    assert document["switched_off"]["policy"]["disabled"] == ["mail.send"]
+
+
+def test_runs_show_used_of_limit(sidecar: Sidecar, toolbooth: Toolbooth) -> None:
+    """And which were stopped; an id cannot draw on the screen."""
+    assert toolbooth("runs").out == "No run has called yet.\n"
+    desk = sidecar.desk
+    sidecar.do(lambda: desk.start_run("r1").settle(250_000))
+    sidecar.do(lambda: desk.start_run("evil\x1b[2J" + "x" * 200))
+    sidecar.do(lambda: desk.switches.engage("run:r1", "x", "alice"))
+    out = toolbooth("runs").out
+    assert "\x1b" not in out
+    assert all(len(line) <= 80 for line in out.splitlines())
+    row = next(line for line in out.splitlines() if line.startswith("r1"))
+    assert "stopped" in row
+    assert "1 of 12" in row
+    assert "0.25 of 1" in row
+    assert "(1 of 2; more with --limit)" in toolbooth("runs", "--limit", "1").out
+    assert len(json.loads(toolbooth("runs", "--json").out)["runs"]) == 2
+
+
+def test_the_last_calls_oldest_first(sidecar: Sidecar, toolbooth: Toolbooth) -> None:
+    """One line each, filtered by the sidecar."""
+    desk = sidecar.desk
+    for number in (1, 2, 3):
+        sidecar.do(lambda n=number: desk.see_call(n))  # type: ignore[misc]
+    sidecar.do(lambda: desk.see_call(4, code=Reason.TIMEOUT, status=504))
+    lines = toolbooth("tail", "--no-follow", "-n", "2").out.splitlines()
+    assert [line.split()[2:4] for line in lines] == [["ok", "200"], ["timeout", "504"]]
+    calls = toolbooth("tail", "--no-follow", "--json").out.splitlines()
+    assert [json.loads(call)["call_id"] for call in calls] == [f"call-{n}" for n in (1, 2, 3, 4)]
+    assert len(toolbooth("tail", "--no-follow", "--code", "timeout").out.splitlines()) == 1
+    assert toolbooth("tail", "--no-follow", "--run", "nobody").out == ""
+    assert toolbooth("tail", "--no-follow", "-n", "0").out == ""
+    assert "timeout" in toolbooth("tail", "--no-follow", "--code", "time_out").err
+
+
+def test_following(sidecar: Sidecar, toolbooth: Toolbooth) -> None:
+    """Past calls once, later ones as they end, those that fit the filter, until the sidecar ends
+    the stream."""
+    desk = sidecar.desk
+    sidecar.do(lambda: desk.see_call(1))
+
+    def later() -> None:
+        while not desk.recent._subscribers:
+            time.sleep(0.005)
+        sidecar.do(lambda: desk.see_call(2))
+        sidecar.do(lambda: desk.see_call(3, caller=Caller("other", "agent-1", True)))
+        sidecar.do(lambda: desk.switches.engage("all", "fire", "alice"))
+        sidecar.do(lambda: desk.see_call(4, code=Reason.ALL_DISABLED, status=403))
+        while not desk.recent._subscribers[0]._queue.empty():
+            time.sleep(0.005)
+        sidecar.stop()
+
+    thread = threading.Thread(target=later)
+    thread.start()
+    result = toolbooth("tail", "--run", "run-1")
+    thread.join(10)
+    assert result.code == 0
+    lines = result.out.splitlines()
+    assert [line.split()[2] for line in lines if "run=" in line] == ["ok", "ok", "all_disabled"]
+    assert "-- all is off (fire)" in lines
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        pytest.param(
+            {
+                "ts": "2027-01-15T08:00:00.123Z", "tool": "search.read", "code": "ok",
+                "status": 200, "total_ms": 12.4, "method": "GET", "host": "api.example",
+                "path": "/v1", "run_id": "r1",
+            },
+            "08:00:00.123  search.read       ok                200     12ms  GET  api.example/v1"
+            "  run=r1",
+            id="a call",
+        ),
+        pytest.param(
+            {"tool": "\x1b[2Jx", "host": "h\n", "path": "/" + "p" * 200, "run_id": "\u202e"},
+            "              \\x1b[2Jx          -                   -      0ms  -  h\\x0a/"
+            + "p" * 93 + "…  run=\\u202e",
+            id="hostile and half empty",
+        ),
+    ],
+)  # fmt: skip
+def test_a_call_is_one_visible_line(values: dict[str, object], line: str) -> None:
+    """Aligned, cut, and escaped."""
+    assert call_line(values) == line
