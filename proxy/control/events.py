@@ -26,9 +26,6 @@ class CallTail(Protocol):
     async def next(self) -> dict[str, object]:
         """The next call's view."""
 
-    def close(self) -> None:
-        """Stop receiving."""
-
 
 class SwitchTail:
     """One subscriber's queue of switch changes; `dropped` counts those without room."""
@@ -124,7 +121,8 @@ class EventStream:
         self._dropped_told = 0
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Until the reader goes, stops reading, or `stopping` is set."""
+        """Until the reader goes, stops reading, or `stopping` is set. The tail of calls is closed
+        by whoever opened it."""
         try:
             async with asyncio.TaskGroup() as pumps:
                 pumps.create_task(self._pump_calls())
@@ -134,7 +132,6 @@ class EventStream:
         except* (ConnectionError, TimeoutError, _Over):
             pass
         finally:
-            self._calls.close()
             self._feed.forget(self._switches)
 
     async def _pump_calls(self) -> None:

@@ -38,8 +38,8 @@ class ClientConnection(asyncio.Protocol):
 
     __slots__ = (
         "_buffer", "_eof", "_exchange", "_flow", "_inside", "_is_paused", "_is_tunnel",
-        "_linger_since_s", "_loop", "_searched", "_task", "_transport", "_waiter", "_writable", "client_address",
-        "front", "is_lost", "quiet_since_s",
+        "_linger_since_s", "_loop", "_searched", "_task", "_transport", "_waiter", "_writable",
+        "client_address", "front", "is_lost", "quiet_since_s",
     )  # fmt: skip
 
     def __init__(self, front: "Front", inside: Inside | None = None) -> None:

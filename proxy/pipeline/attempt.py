@@ -138,7 +138,8 @@ async def _send_and_wait(
     idle_s = rule.timeouts.idle_s
     if visit.live.deadline_s - booth.clock.monotonic() <= idle_s:
         idle_s = 0.0  # the deadline comes first
-    is_expecting = _expects_continue(visit)
+    has_expectation = b"expect" in exchange.head.named
+    is_expecting = has_expectation and _expects_continue(visit)
     nudge: asyncio.TimerHandle | None = None
     try:
         waiting = connection.begin(
@@ -148,7 +149,10 @@ async def _send_and_wait(
             idle_limit_s=idle_s,
         )
         visit.has_sent = True
-        upload.start(connection, outgoing.head(upload.framing, drop_expect=not is_expecting))
+        upload.start(
+            connection,
+            outgoing.head(upload.framing, drop_expect=has_expectation and not is_expecting),
+        )
         if is_expecting:
             loop = asyncio.get_running_loop()
             nudge = loop.call_later(_CONTINUE_AFTER_S, exchange.interim, _CONTINUE)
@@ -165,7 +169,7 @@ async def _send_and_wait(
 def _expects_continue(visit: Visit) -> bool:
     """Does the client wait for a 100 before it sends its content?"""
     exchange = visit.exchange
-    return b"expect" in exchange.head.named and exchange.head.minor == 1 and not exchange.body.size
+    return exchange.head.minor == 1 and not exchange.body.size
 
 
 def _interim_head(head: ResponseHead) -> bytes:

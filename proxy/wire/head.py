@@ -118,9 +118,12 @@ def _parse_fields(raw: bytes, start: int) -> tuple[list[Field], dict[bytes, byte
 
 def field_values(head: RequestHead | ResponseHead, name: bytes) -> list[bytes]:
     """Every value of a field, in order; an absent one gives an empty list."""
-    if name not in head.named:
+    line = head.named.get(name)
+    if line is None:
         return []
     skip = len(name) + 1
+    if len(head.named) == len(head.fields):
+        return [line[skip:].strip(b" \t")]
     return [line[skip:].strip(b" \t") for field, line in head.fields if field == name]
 
 

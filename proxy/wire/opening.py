@@ -126,8 +126,6 @@ def read_hello(data: bytes) -> Hello | None:
     handshake = b""
     at = records = 0
     while len(handshake) < 4 or len(handshake) < 4 + int.from_bytes(handshake[1:4], "big"):
-        if handshake and handshake[0] != _CLIENT_HELLO:
-            raise BadMessage("The first TLS message is not a ClientHello.")
         if records == _MAX_RECORDS:
             raise BadMessage("The TLS ClientHello is in too many records.")
         if len(data) < at + 5:
@@ -138,6 +136,8 @@ def read_hello(data: bytes) -> Hello | None:
         if len(data) < at + 5 + size:
             return None
         handshake += data[at + 5 : at + 5 + size]
+        if handshake[0] != _CLIENT_HELLO:
+            raise BadMessage("The first TLS message is not a ClientHello.")
         at += 5 + size
         records += 1
     return _read_body(_Cursor(handshake[4 : 4 + int.from_bytes(handshake[1:4], "big")]))

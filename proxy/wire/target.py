@@ -9,6 +9,7 @@ than repaired; paths are never decoded, normalised or rewritten.
 import re
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
+from unicodedata import category, normalize
 
 from proxy.model.call import Origin, Target
 from proxy.model.errors import BadMessage
@@ -16,6 +17,7 @@ from proxy.model.errors import BadMessage
 _MAX_HOST_CHARS = 253
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
+_JOINERS = "\u200c\u200d"  # invisible, but some scripts cannot be written without them
 _ZONE = re.compile(r"25[A-Za-z0-9._~-]{1,32}")  # RFC 6874, without percent-encoding
 _ABSOLUTE = re.compile(r"(?ai:(https?))://([^/?#]*+)([/?][\x21\x22\x24-\x7e]*+)?")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -57,13 +59,16 @@ def _canonical_ipv6(raw: str) -> str:
 
 
 def _check_a_label(label: str) -> None:
-    """RFC 5891: an A-label must decode, and encode back to itself."""
+    """RFC 5891: an A-label must decode, and encode back to itself; to no controls or blanks, and to
+    nothing that another reader would fold into another name (capitals, full-width digits)."""
     try:
         decoded = label[4:].encode("ascii").decode("punycode")
         encoded = b"xn--" + decoded.encode("punycode")
     except UnicodeError:
-        encoded = b""
-    if encoded != label.encode("ascii") or decoded.isascii():
+        encoded, decoded = b"", ""
+    is_folded = normalize("NFKC", decoded.lower()) == decoded
+    is_visible = all(char in _JOINERS or category(char)[0] not in "CZ" for char in decoded)
+    if encoded != label.encode("ascii") or decoded.isascii() or not is_folded or not is_visible:
         raise BadMessage("The host has an invalid internationalised label.")
 
 

@@ -1,14 +1,18 @@
 """`status`, `runs` and `tail` against a control port."""
 
+import argparse
 import json
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
-from proxy.cli.watching import call_line
+from proxy.cli.client import ControlClient, Event, View
+from proxy.cli.watching import call_line, tail
 from proxy.model.call import Caller
 from proxy.model.reason import Reason
+from proxy.settings import ListenAddress
 from tests.cli.conftest import Sidecar, Toolbooth
 
 
@@ -96,6 +100,27 @@ def test_following(sidecar: Sidecar, toolbooth: Toolbooth) -> None:
     lines = result.out.splitlines()
     assert [line.split()[2] for line in lines if "run=" in line] == ["ok", "ok", "all_disabled"]
     assert "-- all is off (fire)" in lines
+
+
+class _Gap(ControlClient):
+    """A call ends between the opening of the stream and the question for the last calls."""
+
+    def __init__(self) -> None:
+        super().__init__(ListenAddress("tcp", "127.0.0.1", 1), None)
+
+    def get(self, path: str, **_: str | int | None) -> View:
+        return {"calls": [{"call_id": "call-1"}]}
+
+    def events(self) -> Iterator[Event]:
+        return iter([Event("call", {"call_id": "call-1"}), Event("call", {"call_id": "call-2"})])
+
+
+def test_a_call_seen_twice_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """The stream is opened first, so nothing is missed; what comes twice is known by its id."""
+    wanted = argparse.Namespace(tool=None, code=None, run=None, n=20, follow=True, json=True)
+    assert tail(_Gap(), wanted) == 0
+    shown = [json.loads(line)["call_id"] for line in capsys.readouterr().out.splitlines()]
+    assert shown == ["call-1", "call-2"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
 from proxy import __version__
+from proxy.control import api
 from proxy.control.access import Access
 from proxy.control.api import control_app
 from proxy.model.reason import Reason
@@ -384,3 +385,19 @@ async def test_an_absolute_target_is_sent_to_the_proxy_port(client: Client) -> N
     head = await reader.readuntil(b"\r\n\r\n")
     writer.close()
     assert head.startswith(b"HTTP/1.1 400 ")
+
+
+async def test_a_body_that_trickles_is_not_waited_for(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """408 after a while, so that nobody holds connections for nothing."""
+    monkeypatch.setattr(api, "BODY_LIMIT_S", 0.02)
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+    writer.write(
+        b"PUT /v1/switches/all HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 15\r\n\r\n{"
+    )
+    async with asyncio.timeout(5):
+        head = await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+    assert head.startswith(b"HTTP/1.1 408 ")

@@ -3,14 +3,15 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import pytest
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, TestServer
 
+from proxy.control import events
 from proxy.control.api import control_app
-from proxy.control.events import SwitchFeed, SwitchTail
+from proxy.control.events import EventStream, SwitchFeed, SwitchTail
 from tests.control.desk import Desk, open_access
 
 Client: TypeAlias = TestClient[web.Request, web.Application]
@@ -71,8 +72,8 @@ async def test_a_slow_reader_is_told_what_it_missed(client: Client, desk: Desk) 
         await stream.content.readuntil(b"\n\n")
         for number in range(300):  # without a turn for the stream in between
             desk.see_call(number)
-        events = [await next_event(stream) for _ in range(257)]
-        dropped = [data for name, data in events if name == "dropped"]
+        told = [await next_event(stream) for _ in range(257)]
+        dropped = [data for name, data in told if name == "dropped"]
         assert dropped == [{"events": 300 - 256}]
 
 
@@ -99,6 +100,27 @@ async def test_the_streams_end_with_the_sidecar(desk: Desk) -> None:
             await app.shutdown()
             rest = await stream.content.read()
         assert rest == b": still here\n\n"
+
+
+class StuckResponse:
+    """A reader that is there and reads nothing."""
+
+    async def write(self, _: bytes) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_a_reader_that_reads_nothing_is_let_go(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds one of few places for nothing."""
+    monkeypatch.setattr(events, "WRITE_LIMIT_S", 0.01)
+    calls = desk.recent.subscribe()
+    assert calls is not None
+    feed = SwitchFeed(desk.switches)
+    stream = EventStream(cast("web.StreamResponse", StuckResponse()), calls, feed)
+    async with asyncio.timeout(5):
+        await stream.run(asyncio.Event())
+    assert feed._tails == []
 
 
 def test_a_full_tail_counts_what_it_drops() -> None:

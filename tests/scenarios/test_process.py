@@ -213,8 +213,7 @@ def test_kill_from_the_command_line(tmp_path: Path) -> None:
         accepted: list[socket.socket] = []
 
         def accept_two() -> None:
-            for _ in range(2):
-                accepted.append(echo.accept()[0])
+            accepted.extend(echo.accept()[0] for _ in range(2))
 
         threading.Thread(target=accept_two, daemon=True).start()
         with running(tmp_path, policy(local_tool("db.read", "127.0.0.1", port))) as sidecar:
