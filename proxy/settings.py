@@ -98,6 +98,10 @@ def read_settings(
     viewer_token = _secret(env, "TOOLBOOTH_VIEWER_TOKEN")
     if viewer_token is not None and viewer_token == client.control_token:
         raise SettingsError("TOOLBOOTH_VIEWER_TOKEN must differ from TOOLBOOTH_CONTROL_TOKEN.")
+    if viewer_token is not None and client.control_token is None:
+        raise SettingsError(
+            "TOOLBOOTH_VIEWER_TOKEN without TOOLBOOTH_CONTROL_TOKEN: nobody could switch anything."
+        )
     return Settings(
         proxy_listen=_listen(env, "TOOLBOOTH_PROXY_LISTEN", "127.0.0.1:8080", unix=False),
         control_listen=client.control_listen,

@@ -15,7 +15,6 @@ from proxy.control.access import Access
 from proxy.control.api import control_app
 from proxy.control.health import health_app
 from proxy.control.operator import Operator
-from proxy.guards.breaker import State
 from proxy.listeners.front import Front, FrontLimits
 from proxy.model.call import Mode
 from proxy.model.errors import Refusal
@@ -42,6 +41,7 @@ class Sidecar:
         self._runners: list[web.AppRunner] = []
         self._is_ready = False
         self._lag_s = 0.0
+        self._addresses: dict[str, str] = {}
         self._watch_gauges()
 
     async def start(self, sockets: list[socket.socket]) -> None:
@@ -49,6 +49,8 @@ class Sidecar:
         can already reach its switches."""
         proxy, control, health = sockets
         addresses = [bound_address(sock) for sock in sockets]
+        names = ("proxy", "control", "health")
+        self._addresses = {n: str(a) for n, a in zip(names, addresses, strict=True)}
         self._booth.pool.own_ports = frozenset(a.port for a in addresses if a.kind == "tcp")
         await self._serve_app(health_app(self._readiness, self._telemetry.figures), health)
         access = Access(self._settings.control_token, self._settings.viewer_token, addresses[1])
@@ -113,6 +115,7 @@ class Sidecar:
             is_draining=lambda: booth.is_draining,
             in_flight=booth.slots.in_flight,
             audit=_audit,
+            listeners=lambda: self._addresses,
         )
 
     async def _measure_lag(self) -> None:
@@ -142,7 +145,7 @@ class Sidecar:
         )
         figures.watch(
             "toolbooth_breakers_open",
-            lambda: sum(booth.breakers.worst(t) is State.OPEN for t in booth.policy.tools),
+            booth.breakers.open_count,
         )
         figures.watch("toolbooth_runs", lambda: len(booth.ledger.runs_table))
         figures.watch("toolbooth_record_queue_depth", lambda: recorder.depth)

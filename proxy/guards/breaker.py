@@ -144,6 +144,11 @@ class Breakers:
         states = [b.state(now_s) for key, b in self._breakers.items() if key[0] == tool]
         return max(states, key=_SEVERITY.__getitem__, default=State.CLOSED)
 
+    def open_count(self) -> int:
+        """How many origins are cut off now."""
+        now_s = self._clock.monotonic()
+        return sum(b.state(now_s) is State.OPEN for b in self._breakers.values())
+
     def __len__(self) -> int:
         return len(self._breakers)
 

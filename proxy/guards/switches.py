@@ -212,12 +212,11 @@ class Switches:
         self._tell()
 
     def _drop_expired(self) -> None:
+        """In place: a switch engaged meanwhile must never be lost to a copy."""
         now_s = self._clock.monotonic()
-        self._engaged = {
-            key: engaged
-            for key, engaged in self._engaged.items()
-            if engaged.deadline_s is None or now_s < engaged.deadline_s
-        }
+        for key, engaged in list(self._engaged.items()):
+            if engaged.deadline_s is not None and now_s >= engaged.deadline_s:
+                del self._engaged[key]
 
     def _tell(self) -> None:
         # ExitStack: one subscriber that fails must not keep the others from hearing of a kill.

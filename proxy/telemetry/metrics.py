@@ -112,7 +112,8 @@ class Figures(Collector):
         return view
 
     def render(self) -> bytes:
-        """The page in the Prometheus text format."""
+        """The page in the Prometheus text format. On the event loop: the gauges read state that
+        lives there."""
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Family]:

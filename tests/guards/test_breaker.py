@@ -222,3 +222,15 @@ def test_closed_origins_behind_many_open_ones_are_found_next_time() -> None:
 )
 def test_what_counts_as_a_failure(status: int | None, expected: bool) -> None:
     assert counts_as_failure(status) is expected
+
+
+def test_open_circuits_are_counted() -> None:
+    """Only origins that are cut off right now count."""
+    clock = FakeClock()
+    breakers = Breakers(clock)
+    for _ in range(RULE.min_requests):
+        breakers.record(("a", "h", 80), RULE, ok=False)
+    breakers.record(("b", "h", 80), RULE, ok=True)
+    assert breakers.open_count() == 1
+    clock.advance(RULE.open_s)
+    assert breakers.open_count() == 0

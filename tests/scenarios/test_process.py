@@ -319,3 +319,25 @@ def test_full_tracing_with_a_blocked_sink_stays_small(tmp_path: Path) -> None:
                 connection.close()
         finally:
             os.close(keeper)
+
+
+def test_a_hundred_calls_at_once_against_a_budget_of_twelve(tmp_path: Path) -> None:
+    """Exactly twelve reach the upstream, and every refusal says max_tool_calls."""
+    with HttpOrigin(slow(0.3)) as origin:
+        text = policy(local_tool("echo", "127.0.0.1", origin.port), budget=12)
+        with running(tmp_path, text) as sidecar:
+            answers: list[bytes] = []
+            start = threading.Barrier(100)
+
+            def call() -> None:
+                start.wait(10)
+                answers.append(ask(sidecar.ports["proxy"], get(origin)))
+
+            threads = [threading.Thread(target=call) for _ in range(100)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(20)
+            assert origin.hits["/"] == 12
+            assert sum(answer.startswith(b"HTTP/1.1 200 ") for answer in answers) == 12
+            assert sum(b"Toolbooth-Code: max_tool_calls" in answer for answer in answers) == 88

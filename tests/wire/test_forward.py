@@ -17,7 +17,7 @@ from proxy.wire.forward import (
     wants_websocket,
 )
 from proxy.wire.head import RequestHead, ResponseHead, parse_request_head, parse_response_head
-from tests.wire.readings import h11_request
+from tests.wire.readings import Reading, h11_request
 
 HERE = Origin("http", "h.test", 8080)
 VIA = b"Via: 1.1 toolbooth-test"
@@ -87,8 +87,8 @@ def test_fields_that_describe_this_hop_stop_here(line: bytes) -> None:
 
 def test_other_fields_go_on_as_they_came() -> None:
     """In order, with their own case, white space, repetitions and opaque bytes."""
-    lines = [b"x-A:1", b"X_Custom:  2 ", b"Cookie: a=1", b"x-a: \x80\xff", b"Authorization: Bearer t",
-             b"Via: 1.0 before", b"X-Forwarded-For: 192.0.2.1", b"Expect: 100-continue"]  # fmt: skip
+    lines = [b"x-A:1", b"X_Custom:  2 ", b"Cookie: a=1", b"x-a: \x80\xff",
+             b"Authorization: Bearer t", b"Via: 1.0 before", b"Forwarded: for=192.0.2.1", b"Expect: 100-continue"]  # fmt: skip
     assert sent(head_of(*lines))[2:] == [*lines, VIA]
 
 
@@ -262,10 +262,19 @@ VALUES = st.one_of(
 )
 
 
+FRAMING_FIELDS = (b"content-length", b"transfer-encoding")
+MEANT = {
+    Ends.AT_ONCE: [],
+    Ends.BY_CHUNK: [(b"transfer-encoding", b"chunked")],
+    Ends.BY_LENGTH: [(b"content-length", b"7")],
+}
+ALWAYS_GONE = {b"te", b"keep-alive", b"proxy-authorization", b"x-agent-id", b"content_length"}
+
+
 @given(
     fields=st.lists(st.tuples(NAMES, VALUES), max_size=6),
     method=st.sampled_from([b"GET", b"POST", b"OPTIONS", b"X-Y"]),
-    path=st.sampled_from(["/", "*", "/a%2Fb?c=d#"[:-1], "//x/{}"]),
+    path=st.sampled_from(["/", "*", "/a%2Fb?c=d", "//x/{}"]),
     framing=st.sampled_from([NO_CONTENT, CHUNKED, Framing(Ends.BY_LENGTH, 7)]),
     drop_expect=st.booleans(),
 )
@@ -283,35 +292,18 @@ def test_h11_reads_what_was_meant(
         [*sent(head, framing, replace=key, path=path, drop_expect=drop_expect), b"", b""]
     )
     reading = h11_request(raw)
-    assert not hasattr(reading, "why"), reading
-    assert reading[0] == (method, path.encode())
-    names = [name for name, _ in reading[1]]
-    found = dict(reading[1])
+    assert isinstance(reading, Reading), reading
+    assert reading.start == (method, path.encode())
+    names = [name for name, _ in reading.fields]
+    found = dict(reading.fields)
     assert (found[b"host"], found[b"x-key"]) == (b"h.test:8080", b"ours")
     assert names.count(b"host") == names.count(b"x-key") == 1
-    assert reading[1][-1 if framing == NO_CONTENT and b"upgrade" not in names else 0]
-    framed = [
-        field for field in reading[1] if field[0] in (b"content-length", b"transfer-encoding")
-    ]
-    assert framed == {
-        NO_CONTENT: [], CHUNKED: [(b"transfer-encoding", b"chunked")],
-    }.get(framing, [(b"content-length", b"7")])  # fmt: skip
+    assert [field for field in reading.fields if field[0] in FRAMING_FIELDS] == MEANT[framing.ends]
     options = nominated(head)
-    gone = {
-        b"te",
-        b"keep-alive",
-        b"proxy-authorization",
-        b"x-agent-id",
-        b"content_length",
-        *options,
-    }
-    assert not (gone - {b"via", b"x-key", b"upgrade"}) & set(names)
+    assert not (ALWAYS_GONE | options - {b"via", b"x-key", b"upgrade"}) & set(names)
     assert drop_expect <= (b"expect" not in names)
-    assert [value for name, value in reading[1] if name == b"accept"] == [
-        value.strip(b" \t")
-        for name, value in fields
-        if name == b"Accept" and b"accept" not in options
-    ]
+    kept = [value.strip(b" \t") for name, value in fields if name == b"Accept"]
+    assert [value for name, value in reading.fields if name == b"accept"] == kept
 
 
 def test_h11_takes_our_upgrade_for_one() -> None:
@@ -319,4 +311,4 @@ def test_h11_takes_our_upgrade_for_one() -> None:
     connection.receive_data(b"\r\n".join([*sent(head_of(*UPGRADE, start=GET)), b"", b""]))
     assert isinstance(connection.next_event(), h11.Request)
     assert isinstance(connection.next_event(), h11.EndOfMessage)
-    assert connection.their_state is h11.MIGHT_SWITCH_PROTOCOL
+    assert connection.next_event() is h11.PAUSED

@@ -1,0 +1,103 @@
+"""The environment, read once and strictly."""
+
+from pathlib import Path
+
+import pytest
+
+from proxy.settings import (
+    ListenAddress,
+    SettingsError,
+    child_environment,
+    client_settings,
+    colours_wanted,
+    read_settings,
+    wants_to_stay,
+)
+
+
+def test_defaults_listen_on_loopback_only() -> None:
+    """Without any variable nothing is reachable from another host."""
+    settings = read_settings(environ={})
+    addresses = (settings.proxy_listen, settings.control_listen, settings.health_listen)
+    assert [str(a) for a in addresses] == ["127.0.0.1:8080", "127.0.0.1:8081", "127.0.0.1:8082"]
+    assert all(address.is_loopback for address in addresses)
+    assert settings.policy_path == Path("config/policy.yaml")
+    assert (settings.log, settings.control_token, settings.drain_s) == ("stdout", None, 10.0)
+
+
+def test_the_command_line_wins_over_the_variable() -> None:
+    """`--policy` is more specific than TOOLBOOTH_POLICY."""
+    environ = {"TOOLBOOTH_POLICY": "a.yaml"}
+    assert read_settings(environ=environ).policy_path == Path("a.yaml")
+    assert read_settings("b.yaml", environ).policy_path == Path("b.yaml")
+
+
+BAD = [
+    pytest.param({"TOOLBOOTH_PROXY_LISTEN": "8080"}, "HOST:PORT", id="a port alone"),
+    pytest.param({"TOOLBOOTH_PROXY_LISTEN": "h:99999"}, "HOST:PORT", id="a port too large"),
+    pytest.param({"TOOLBOOTH_PROXY_LISTEN": "unix:/x"}, "HOST:PORT", id="a proxy on a socket file"),
+    pytest.param({"TOOLBOOTH_CONTROL_LISTEN": "unix:"}, "path", id="a socket without path"),
+    pytest.param({"TOOLBOOTH_CONTROL_LISTEN": "0.0.0.0:1"}, "TOKEN", id="open without a token"),
+    pytest.param(
+        {"TOOLBOOTH_CONTROL_LISTEN": "0.0.0.0:1", "TOOLBOOTH_VIEWER_TOKEN": "v"},
+        "TOKEN", id="open with a viewer's token only",
+    ),
+    pytest.param({"TOOLBOOTH_VIEWER_TOKEN": "v"}, "nobody", id="a viewer without an admin"),
+    pytest.param(
+        {"TOOLBOOTH_VIEWER_TOKEN": "t", "TOOLBOOTH_CONTROL_TOKEN": "t"}, "differ", id="one for both"
+    ),
+    pytest.param(
+        {"TOOLBOOTH_CONTROL_TOKEN": "t", "TOOLBOOTH_CONTROL_TOKEN_FILE": "/x"}, "both",
+        id="a token and a file",
+    ),
+    pytest.param(
+        {"TOOLBOOTH_CONTROL_TOKEN_FILE": "/does/not/exist"}, "cannot be read", id="a missing file"
+    ),
+    pytest.param({"TOOLBOOTH_DRAIN_SECONDS": "soon"}, "number", id="a grace that is no number"),
+    pytest.param({"TOOLBOOTH_DRAIN_SECONDS": "-1"}, "number", id="a negative grace"),
+    pytest.param({"TOOLBOOTH_STATE": "redis://x"}, "memory", id="a store this version lacks"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("environ", "words"), BAD)
+def test_what_is_wrong_is_named(environ: dict[str, str], words: str) -> None:
+    """One sentence with the variable's name; never a start with a setting that does not hold."""
+    with pytest.raises(SettingsError, match=words):
+        read_settings(environ=environ)
+
+
+def test_tokens_come_from_files(tmp_path: Path) -> None:
+    """The first line of the file, without its newline; an empty file is an error."""
+    path = tmp_path / "token"
+    path.write_text("s3cret\nmore\n")
+    environ = {"TOOLBOOTH_CONTROL_TOKEN_FILE": str(path)}
+    assert client_settings(environ).control_token == "s3cret"
+    path.write_text("")
+    with pytest.raises(SettingsError, match="empty"):
+        client_settings(environ)
+
+
+def test_budget_variables_are_passed_on_and_empty_ones_are_not() -> None:
+    """AGENT_MAX_* override the policy; an empty variable means unset."""
+    environ = {"AGENT_MAX_STEPS": "3", "AGENT_MAX_SECONDS": "", "AGENT_NAME": "x"}
+    assert read_settings(environ=environ).budget_overrides == {"AGENT_MAX_STEPS": "3"}
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "loopback"),
+    [("[::1]:80", "::1", True), ("localhost:80", "localhost", True), ("[::]:80", "::", False)],
+)
+def test_ipv6_addresses_stand_in_brackets(text: str, host: str, loopback: bool) -> None:
+    """As in a URL."""
+    address = read_settings(environ={"TOOLBOOTH_PROXY_LISTEN": text}).proxy_listen
+    assert address == ListenAddress("tcp", host, 80)
+    assert address.is_loopback is loopback
+
+
+def test_the_demo_passes_no_proxy_and_no_settings_on() -> None:
+    """Neither a proxy nor a sidecar's settings of the caller reach the demo's processes."""
+    environ = {"HTTP_PROXY": "x", "no_proxy": "x", "TOOLBOOTH_LOG": "x", "PATH": "p"}
+    assert child_environment(environ) == {"PATH": "p"}
+    assert wants_to_stay({"DEMO_STAY": "1"})
+    assert not wants_to_stay({"DEMO_STAY": "0"})
+    assert not colours_wanted({"NO_COLOR": "1"})
