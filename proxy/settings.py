@@ -55,7 +55,8 @@ class ClientSettings:
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What a sidecar needs to start. `budget_overrides` are the `AGENT_MAX_*` variables, which
-    win over the policy file. `log`: `stdout` or a file."""
+    win over the policy file. `log`: `stdout` or a file. `state_path`: where state survives a
+    restart; None: in memory, where it does not."""
 
     proxy_listen: ListenAddress
     control_listen: ListenAddress
@@ -64,6 +65,7 @@ class Settings:
     control_token: str | None
     viewer_token: str | None
     log: str
+    state_path: Path | None
     drain_s: float
     max_connections: int
     budget_overrides: dict[str, str]
@@ -110,6 +112,7 @@ def read_settings(
         control_token=client.control_token,
         viewer_token=viewer_token,
         log=env.get("TOOLBOOTH_LOG") or "stdout",
+        state_path=_state_path(env),
         drain_s=_number(env, "TOOLBOOTH_DRAIN_SECONDS", 10.0, highest=3600.0),
         max_connections=int(_number(env, "TOOLBOOTH_MAX_CONNECTIONS", 12_000.0, highest=1e6)),
         budget_overrides={name: env[name] for name in _BUDGET_NAMES if env.get(name)},
@@ -140,11 +143,26 @@ def wants_to_stay(environ: Mapping[str, str] | None = None) -> bool:
 
 
 def _refuse_unsupported(env: Mapping[str, str]) -> None:
-    state = env.get("TOOLBOOTH_STATE") or "memory:"
-    if state != "memory:":
-        raise SettingsError("TOOLBOOTH_STATE: this version keeps state in `memory:` only.")
     if env.get("TOOLBOOTH_AUDIT"):
         raise SettingsError("TOOLBOOTH_AUDIT: this version writes no separate audit file.")
+
+
+def _state_path(env: Mapping[str, str]) -> Path | None:
+    """The value is not repeated in errors: the URL of a store may hold a password."""
+    scheme, _, place = (env.get("TOOLBOOTH_STATE") or "memory:").partition(":")
+    if scheme == "memory" and not place:
+        return None
+    if scheme in ("redis", "rediss"):
+        raise SettingsError(
+            "TOOLBOOTH_STATE: this version has no Redis; use `memory:` or `sqlite:PATH`."
+        )
+    if scheme != "sqlite":
+        raise SettingsError("TOOLBOOTH_STATE: expected `memory:` or `sqlite:PATH`.")
+    if not place or place.startswith(":") or "?" in place or place.endswith("/"):
+        raise SettingsError("TOOLBOOTH_STATE: `sqlite:` needs the path of a file.")
+    if place.startswith("//") and not place.startswith("///"):
+        raise SettingsError("TOOLBOOTH_STATE: write `sqlite:PATH`; it is a file, not a host.")
+    return Path(place)
 
 
 def _listen(env: Mapping[str, str], name: str, default: str, *, unix: bool = True) -> ListenAddress:

@@ -55,7 +55,15 @@ BAD = [
     ),
     pytest.param({"TOOLBOOTH_DRAIN_SECONDS": "soon"}, "number", id="a grace that is no number"),
     pytest.param({"TOOLBOOTH_DRAIN_SECONDS": "-1"}, "number", id="a negative grace"),
-    pytest.param({"TOOLBOOTH_STATE": "redis://x"}, "memory", id="a store this version lacks"),
+    pytest.param({"TOOLBOOTH_STATE": "redis://x"}, "no Redis", id="a store this version lacks"),
+    pytest.param({"TOOLBOOTH_STATE": "rediss://x"}, "no Redis", id="the same with TLS"),
+    pytest.param({"TOOLBOOTH_STATE": "memory:x"}, "expected", id="a place in memory"),
+    pytest.param({"TOOLBOOTH_STATE": "/var/state.db"}, "expected", id="state without a scheme"),
+    pytest.param({"TOOLBOOTH_STATE": "sqlite:"}, "path", id="a file without path"),
+    pytest.param({"TOOLBOOTH_STATE": "sqlite::memory:"}, "path", id="a file that is none"),
+    pytest.param({"TOOLBOOTH_STATE": "sqlite:/x/"}, "path", id="a file that is a folder"),
+    pytest.param({"TOOLBOOTH_STATE": "sqlite:x?mode=ro"}, "path", id="a file with parameters"),
+    pytest.param({"TOOLBOOTH_STATE": "sqlite://x/y"}, "not a host", id="a file on a host"),
 ]  # fmt: skip
 
 
@@ -64,6 +72,28 @@ def test_what_is_wrong_is_named(environ: dict[str, str], words: str) -> None:
     """One sentence with the variable's name; never a start with a setting that does not hold."""
     with pytest.raises(SettingsError, match=words):
         read_settings(environ=environ)
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        pytest.param("", None, id="memory unless said otherwise"),
+        pytest.param("memory:", None, id="memory"),
+        pytest.param("sqlite:/var/lib/state.db", "/var/lib/state.db", id="a file"),
+        pytest.param("sqlite:state.db", "state.db", id="a file in the working folder"),
+        pytest.param("sqlite:///var/state.db", "/var/state.db", id="a file as a URL"),
+    ],
+)
+def test_where_state_lives(text: str, path: str | None) -> None:
+    """In memory, or in a file."""
+    found = read_settings(environ={"TOOLBOOTH_STATE": text}).state_path
+    assert found == (None if path is None else Path(path))
+
+
+def test_a_password_in_the_url_of_a_store_is_not_repeated() -> None:
+    with pytest.raises(SettingsError) as refused:
+        read_settings(environ={"TOOLBOOTH_STATE": "redis://:s3cret@host"})
+    assert "s3cret" not in str(refused.value)
 
 
 def test_tokens_come_from_files(tmp_path: Path) -> None:

@@ -3,18 +3,21 @@
 import sys
 from collections.abc import Callable
 
+from proxy.app.state import State, state_in_memory
 from proxy.app.tasks import Tasks
 from proxy.guards.breaker import Breakers
-from proxy.guards.budget import Ledger
 from proxy.guards.concurrency import Slots
 from proxy.guards.rate import RateLimits
 from proxy.guards.retry import RetryBudgets
-from proxy.guards.switches import Switches
+from proxy.model.call import Mode
 from proxy.model.clock import Clock, SystemClock
 from proxy.model.errors import Refusal
 from proxy.model.record import CallRecord
 from proxy.pipeline.booth import Booth
 from proxy.pipeline.live import LiveCall
+from proxy.policy.authorize import authorize, authorize_tunnel
+from proxy.policy.effect import effect_of
+from proxy.policy.match import find_tool, find_tunnel_tools
 from proxy.policy.policy import Policy
 from proxy.telemetry.metrics import Figures
 from proxy.telemetry.recent import RecentCalls
@@ -32,11 +35,26 @@ class Telemetry:
     def __init__(self, policy: Policy, recorder: Recorder) -> None:
         self.recorder = recorder
         self.figures = Figures()
-        self.figures.know_tools(policy.tools)
         self.recent = RecentCalls()
-        self._redactor = Redactor(
-            policy.observability.redact, policy.observability.max_result_bytes
-        )
+        self._widest_bytes = 0
+        self.adopt(policy, self.redactor_of(policy))
+
+    def redactor_of(self, policy: Policy) -> Redactor:
+        """What this policy hides, for bodies as large as any that are captured. From any thread.
+        Raises ValueError for a bad pattern."""
+        rule = policy.observability
+        return Redactor(rule.redact, max(rule.max_result_bytes, self._widest_bytes))
+
+    def adopt(self, policy: Policy, redactor: Redactor) -> None:
+        """From now on, records are shown as this policy says."""
+        self.figures.know_tools(policy.tools)
+        self._redactor = redactor
+
+    def widen(self, policy: Policy, limit_bytes: int) -> None:
+        """Bodies of up to `limit_bytes` are captured from now on."""
+        if limit_bytes > self._widest_bytes:
+            self._widest_bytes = limit_bytes
+            self._redactor = self.redactor_of(policy)
 
     def report(self, record: CallRecord, captured_bytes: int) -> None:
         """One call is over."""
@@ -52,15 +70,16 @@ def open_sink(log: str, clock: Clock) -> Sink:
 
 def build_booth(
     policy: Policy, tasks: Tasks, telemetry: Telemetry, instance: str,
-    report_bug: Callable[[BaseException], None],
+    report_bug: Callable[[BaseException], None], state: State | None = None,
 ) -> Booth:  # fmt: skip
-    """Everything a call meets, with empty state."""
+    """Everything a call meets; without `state` nothing is known and nothing survives."""
     clock = SystemClock()
+    state = state or state_in_memory(clock)
     booth = Booth(
         policy=policy,
         clock=clock,
-        switches=Switches(clock),
-        ledger=Ledger(clock),
+        switches=state.switches,
+        ledger=state.ledger,
         rates=RateLimits(clock),
         slots=Slots(),
         breakers=Breakers(clock),
@@ -74,6 +93,39 @@ def build_booth(
     )
     booth.switches.subscribe(lambda: rejudge(booth))
     return booth
+
+
+def swap_policy(booth: Booth, telemetry: Telemetry, policy: Policy, redactor: Redactor) -> None:
+    """Put `policy` in force, in one step: no call sees half of it. Calls under way keep the rules
+    they were let through with, but those that it would refuse are ended."""
+    booth.policy = policy
+    telemetry.adopt(policy, redactor)
+    booth.live.stop_where(lambda live: judge_again(booth, live))
+
+
+def judge_again(booth: Booth, live: LiveCall) -> Refusal | None:
+    """Would the policy in force refuse this call, which an earlier one let through? By its
+    destination, as when it came, so that a tool that was only renamed ends nothing; through the
+    gateway by the name it was called by. The call is counted under its tool of now."""
+    if not live.rules:
+        return None  # still on its way to being judged
+    call, policy = live.call, booth.policy
+    origin = call.target.origin
+    if call.mode is Mode.CONNECT:
+        rules = find_tunnel_tools(policy, origin.host, origin.port)
+        refusal = authorize_tunnel(rules, call.target)
+    else:
+        rule = (
+            policy.tools.get(live.rules[0].name)
+            if call.mode is Mode.GATEWAY
+            else find_tool(policy, origin, call.method, call.target.path)
+        )
+        rules = () if rule is None else (rule,)
+        refusal = authorize(rule, call.mode, call.method, call.target)
+    if refusal is not None:
+        return refusal
+    live.rules, live.effect = rules, effect_of(rules[0], call.method)
+    return booth.switches.refuse(policy, rules, live.effect, call.caller)
 
 
 def rejudge(booth: Booth) -> None:

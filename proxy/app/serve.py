@@ -9,18 +9,20 @@ import orjson
 from aiohttp import web
 
 from proxy import __version__
-from proxy.app.assemble import Telemetry
+from proxy.app.assemble import Telemetry, swap_policy
 from proxy.app.listen import bound_address
+from proxy.app.reload import Loaded, PolicyKeeper
 from proxy.control.access import Access
 from proxy.control.api import control_app
 from proxy.control.health import health_app
-from proxy.control.operator import Operator
+from proxy.control.operator import Operator, keep_nothing
 from proxy.listeners.front import Front, FrontLimits
 from proxy.model.call import Mode
 from proxy.model.errors import Refusal
 from proxy.model.reason import Reason
 from proxy.pipeline.booth import Booth
 from proxy.settings import Settings
+from proxy.store.journal import Journal
 
 _LOG = logging.getLogger("toolbooth")
 _LAG_EVERY_S = 0.5
@@ -31,8 +33,16 @@ class Sidecar:
     """Started once, drained once, stopped once."""
 
     def __init__(
-        self, settings: Settings, booth: Booth, telemetry: Telemetry, instance: str
+        self,
+        settings: Settings,
+        booth: Booth,
+        telemetry: Telemetry,
+        keeper: PolicyKeeper,
+        instance: str,
+        journal: Journal | None = None,
     ) -> None:
+        self._journal = journal
+        self._keeper = keeper
         self._settings = settings
         self._booth = booth
         self._telemetry = telemetry
@@ -43,6 +53,11 @@ class Sidecar:
         self._lag_s = 0.0
         self._addresses: dict[str, str] = {}
         self._watch_gauges()
+        if journal is not None:
+            telemetry.figures.watch("toolbooth_state_lag_seconds", lambda: journal.lag_s)
+            telemetry.figures.watch(
+                "toolbooth_state_write_errors_total", lambda: journal.write_errors
+            )
 
     async def start(self, sockets: list[socket.socket]) -> None:
         """Serve on (proxy, control, health) sockets. The proxy comes last: by then an operator
@@ -59,7 +74,21 @@ class Sidecar:
         self._server = await loop.create_server(self._front.connect, sock=proxy)
         self._booth.spawn(self._front.watch())
         self._booth.spawn(self._measure_lag())
+        self._booth.spawn(self._keeper.watch())
+        if self._journal is not None:
+            self._keep_policies(self._journal)
+            self._booth.spawn(self._journal.run())
         self._is_ready = True
+
+    def _keep_policies(self, journal: Journal) -> None:
+        """Have every policy that comes into force remembered, this one included."""
+
+        def keep(_: object = None) -> None:
+            state = self._keeper.state
+            journal.saw_policy(state.policy.version, state.text.encode(), state.source)
+
+        keep()
+        self._keeper.subscribe(keep)
 
     async def _serve_app(self, app: web.Application, sock: socket.socket) -> None:
         runner = web.AppRunner(
@@ -116,6 +145,10 @@ class Sidecar:
             in_flight=booth.slots.in_flight,
             audit=_audit,
             listeners=lambda: self._addresses,
+            keep_switches=keep_nothing if self._journal is None else self._journal.keep,
+            policies=self._keeper,
+            spotlight=booth.spotlight,
+            widen=lambda limit_bytes: telemetry.widen(booth.policy, limit_bytes),
         )
 
     async def _measure_lag(self) -> None:
@@ -125,6 +158,14 @@ class Sidecar:
             due_s = loop.time() + _LAG_EVERY_S
             await asyncio.sleep(_LAG_EVERY_S)
             self._lag_s = max(0.0, loop.time() - due_s)
+
+    def _watch_policy(self) -> None:
+        figures, keeper = self._telemetry.figures, self._keeper
+        figures.watch("toolbooth_policy_info", lambda: self._booth.policy.version)
+        figures.watch("toolbooth_policy_reloads_total", lambda: keeper.results)
+        figures.watch(
+            "toolbooth_policy_last_reload_success", lambda: int(keeper.state.last_error is None)
+        )
 
     def _watch_gauges(self) -> None:
         booth, figures, recorder = self._booth, self._telemetry.figures, self._telemetry.recorder
@@ -157,12 +198,28 @@ class Sidecar:
         )
         figures.watch("toolbooth_capture_bytes", lambda: recorder.budget.used_bytes)
         figures.watch("toolbooth_record_sink_errors_total", lambda: recorder.sink_errors)
-        figures.watch("toolbooth_policy_info", lambda: booth.policy.version)
+        self._watch_policy()
         figures.watch("toolbooth_build_info", lambda: __version__)
         figures.watch("toolbooth_draining", lambda: int(booth.is_draining))
         figures.watch("toolbooth_event_loop_lag_seconds", lambda: self._lag_s)
         started_s = booth.clock.wall()
         figures.watch("toolbooth_start_time_seconds", lambda: started_s)
+
+
+def policy_keeper(
+    settings: Settings, booth: Booth, telemetry: Telemetry, text: bytes
+) -> PolicyKeeper:
+    """The keeper of the policy that `booth` was started with, which was compiled from `text`."""
+    policy = booth.policy
+    return PolicyKeeper(
+        settings.policy_path,
+        settings.budget_overrides,
+        Loaded(policy, telemetry.redactor_of(policy), text),
+        redactor_of=telemetry.redactor_of,
+        adopt=lambda policy, redactor: swap_policy(booth, telemetry, policy, redactor),
+        clock=booth.clock,
+        audit=_audit,
+    )
 
 
 def _audit(entry: dict[str, object]) -> None:

@@ -20,13 +20,16 @@ from aiohttp import http as aiohttp_http
 
 from proxy.app.assemble import Telemetry, build_booth, open_sink
 from proxy.app.listen import ListenError, bind, bound_address
-from proxy.app.serve import Sidecar
+from proxy.app.policy_source import is_open_to_all
+from proxy.app.serve import Sidecar, policy_keeper
+from proxy.app.state import State, open_state
 from proxy.app.tasks import Tasks
 from proxy.model.clock import SystemClock
 from proxy.policy.compile import load_policy
 from proxy.policy.policy import Policy
 from proxy.policy.problem import PolicyError
 from proxy.settings import Settings, SettingsError, read_settings
+from proxy.store.store import StoreError
 from proxy.telemetry.recorder import Recorder
 
 _LOG = logging.getLogger("toolbooth")
@@ -42,27 +45,31 @@ def run(policy_path: str | None = None) -> int:
     try:
         settings = read_settings(policy_path)
         _require_c_parser()
-        policy = _read_policy(settings)
+        text = _read_policy(settings)
+        policy = load_policy(text, env=settings.budget_overrides)
         sockets = _bind_all(settings)
+        state = open_state(settings.state_path, policy.budgets, SystemClock())
     except SettingsError as problem:
         return _cannot_start(str(problem), BAD_POLICY)
     except PolicyError as problem:
         for error in problem.errors:
             _LOG.error("%s: %s", settings.policy_path, error)
         return _cannot_start("the policy has errors; nothing was started.", BAD_POLICY)
-    except ListenError as problem:
+    except (ListenError, StoreError) as problem:
         return _cannot_start(str(problem), FAILED)
     try:
         recorder = Recorder(open_sink(settings.log, SystemClock()))
     except OSError as error:
+        state.close()
         return _cannot_start(f"TOOLBOOTH_LOG cannot be opened: {error.strerror}.", FAILED)
     recorder.start()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings, policy, sockets, recorder))
+            runner.run(_serve(settings, policy, text, sockets, recorder, state))
     finally:
         recorder.stop(_RECORDER_FLUSH_S)
-    return 0
+        is_kept = state.close()
+    return 0 if is_kept else FAILED
 
 
 def _cannot_start(sentence: str, code: int) -> int:
@@ -77,14 +84,13 @@ def _require_c_parser() -> None:
         raise SettingsError("aiohttp runs without its C parser (AIOHTTP_NO_EXTENSIONS?).")
 
 
-def _read_policy(settings: Settings) -> Policy:
+def _read_policy(settings: Settings) -> bytes:
     try:
-        text = Path(settings.policy_path).read_bytes()
+        return Path(settings.policy_path).read_bytes()
     except OSError as error:
         raise SettingsError(
             f"the policy {settings.policy_path} cannot be read: {(error.strerror or '').lower()}."
         ) from None
-    return load_policy(text, env=settings.budget_overrides)
 
 
 def _bind_all(settings: Settings) -> list[socket.socket]:
@@ -105,7 +111,12 @@ def _bind_all(settings: Settings) -> list[socket.socket]:
 
 
 async def _serve(
-    settings: Settings, policy: Policy, sockets: list[socket.socket], recorder: Recorder
+    settings: Settings,
+    policy: Policy,
+    text: bytes,
+    sockets: list[socket.socket],
+    recorder: Recorder,
+    state: State,
 ) -> None:
     loop = asyncio.get_running_loop()
     signals: asyncio.Queue[int] = asyncio.Queue()
@@ -116,8 +127,10 @@ async def _serve(
     with contextlib.suppress(asyncio.CancelledError):
         async with asyncio.TaskGroup() as group:
             tasks = Tasks(group, _report_bug)
-            booth = build_booth(policy, tasks, telemetry, instance, _report_bug)
-            sidecar = Sidecar(settings, booth, telemetry, instance)
+            booth = build_booth(policy, tasks, telemetry, instance, _report_bug, state)
+            keeper = policy_keeper(settings, booth, telemetry, text)
+            loop.add_signal_handler(signal.SIGHUP, keeper.ask)
+            sidecar = Sidecar(settings, booth, telemetry, keeper, instance, state.journal)
             await sidecar.start(sockets)
             _announce(policy, sockets, settings)
             # What was loaded at start lives as long as the process: the collector need not
@@ -144,11 +157,15 @@ def _announce(policy: Policy, sockets: list[socket.socket], settings: Settings) 
     _LOG.info("policy %s: %d tools known, %d allowed", policy.version, len(policy.tools), allowed)
     for warning in policy.warnings:
         _LOG.warning("policy: %s", warning)
+    if is_open_to_all(settings.policy_path):
+        _LOG.warning(
+            "every user may write %s: no change of it will be loaded until that is changed",
+            settings.policy_path,
+        )
     if settings.control_token is None:
         _LOG.warning(
             "the control API asks for no token: set TOOLBOOTH_CONTROL_TOKEN unless nothing but "
             "operators can reach %s",
             bound_address(sockets[1]),
         )
-    _LOG.info("switches and budgets live in memory: a restart forgets them")
     _LOG.info("ready")

@@ -27,15 +27,16 @@ _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - listened on
 
 
 class RefusedError(CommandError):
-    """The sidecar refused; `code` is its word for why."""
+    """The sidecar refused; `code` is its word for why, `document` all it said."""
 
-    def __init__(self, detail: str, code: str) -> None:
+    def __init__(self, detail: str, code: str, document: View) -> None:
         super().__init__(visible_line(detail))
         self.code = code
+        self.document = document
 
 
 class Event(NamedTuple):
-    """One event of the stream: `call`, `switch` or `dropped`, and what it says."""
+    """One event of the stream: `call`, `switch`, `policy` or `dropped`, and what it says."""
 
     name: str
     data: View
@@ -56,6 +57,20 @@ class ControlClient:
         """One run."""
         return self._ask("GET", f"/v1/runs/{quote(run_id, safe='')}")
 
+    def limit_run(self, run_id: str, changes: View) -> View:
+        """Set limits of one run; the run as it now is."""
+        return self._ask("PATCH", f"/v1/runs/{quote(run_id, safe='')}", changes)
+
+    def forget_run(self, run_id: str) -> View:
+        """Let a run begin anew; the run as it was."""
+        return self._ask("DELETE", f"/v1/runs/{quote(run_id, safe='')}")
+
+    def put_policy(self, source: bytes, version: str, *, dry_run: bool) -> View:
+        """Put a policy in force in place of `version`, or say what it would change."""
+        target = _target("/v1/policy", {"dry_run": 1 if dry_run else None})
+        headers = {"Content-Type": "application/yaml", "If-Match": f'"{version}"'}
+        return self._answer(*self._send("PUT", target, source, _TIMEOUT_S, headers))
+
     def engage(self, key: str, reason: str, ttl_s: int | None, *, force: bool = False) -> View:
         """Switch `key` off; the switch as it now is."""
         order: View = {"reason": reason}
@@ -74,30 +89,38 @@ class ControlClient:
         Connects at once, not at the first `next`, so that what is asked for afterwards leaves no
         gap.
         """
-        connection, response = self._send("GET", "/v1/events", None, _SILENCE_S)
+        connection, response = self._send("GET", "/v1/events", None, _SILENCE_S, {})
         if response.status != 200:
             with contextlib.closing(connection):
                 raise self._problem(response)
         return self._read_events(connection, response)
 
     def _ask(self, method: str, target: str, body: View | None = None) -> View:
-        connection, response = self._send(method, target, body, _TIMEOUT_S)
+        content = None if body is None else json.dumps(body).encode()
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        return self._answer(*self._send(method, target, content, _TIMEOUT_S, headers))
+
+    def _answer(
+        self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse
+    ) -> View:
         with contextlib.closing(connection):
             if response.status != 200:
                 raise self._problem(response)
             return self._object(self._content(response))
 
     def _send(
-        self, method: str, target: str, body: View | None, timeout_s: float
+        self,
+        method: str,
+        target: str,
+        content: bytes | None,
+        timeout_s: float,
+        more_headers: Mapping[str, str],
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         connection = open_connection(self._address, timeout_s)
-        headers: dict[str, str | bytes] = {"Toolbooth-Actor": _actor()}
+        headers: dict[str, str | bytes] = {"Toolbooth-Actor": _actor(), **more_headers}
         if self._token is not None:
             headers["Authorization"] = b"Bearer " + self._token.encode("utf-8", "surrogateescape")
-        if body is not None:
-            headers["Content-Type"] = "application/json"
         try:
-            content = None if body is None else json.dumps(body).encode()
             connection.request(method, target, content, headers)
             return connection, connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
@@ -133,7 +156,7 @@ class ControlClient:
                 f"A control token {given} by {self._address}; set TOOLBOOTH_CONTROL_TOKEN or "
                 "TOOLBOOTH_CONTROL_TOKEN_FILE, or use --token-file."
             )
-        return RefusedError(detail, code)
+        return RefusedError(detail, code, problem)
 
     def _unreachable(self, error: Exception) -> CommandError:
         if isinstance(error, TimeoutError):

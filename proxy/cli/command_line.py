@@ -13,8 +13,12 @@ from typing import TypeAlias
 from proxy import __version__
 from proxy.cli.client import ControlClient
 from proxy.cli.exit_codes import BAD_USAGE, DONE, FAILED, CommandError
+from proxy.cli.repeating import print_again
+from proxy.cli.run_acts import add_limits
 from proxy.cli.selection import add_selectors, count, duration_s
 from proxy.settings import ClientSettings, SettingsError, client_settings
+
+_RUN_ORDERS = ("last", "spend", "refusals")
 
 Verb = Callable[[argparse.Namespace], int]
 Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001
@@ -53,6 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_policy_verbs(verbs)
     _add_switch_verbs(verbs)
     _add_watch_verbs(verbs)
+    _add_run_verbs(verbs)
+    _add_live_policy_verbs(verbs)
     _add_later_verbs(verbs)
     return parser
 
@@ -69,14 +75,29 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _add_control(parser: argparse.ArgumentParser) -> None:
-    _add_json(parser)
+def _add_watch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--watch", action="store_true", help="again every 2 s, until interrupted")
+
+
+def _add_control(parser: argparse.ArgumentParser, *, is_inner: bool = False) -> None:
+    """`is_inner`: the verb around it has the same options, whose values stay if not given here."""
+    default = argparse.SUPPRESS if is_inner else None
     parser.add_argument(
-        "--control", metavar="ADDRESS", help="HOST:PORT or unix:PATH (TOOLBOOTH_CONTROL_LISTEN)"
+        "--json",
+        action="store_true",
+        default=argparse.SUPPRESS if is_inner else False,
+        help="print JSON",
+    )
+    parser.add_argument(
+        "--control",
+        metavar="ADDRESS",
+        default=default,
+        help="HOST:PORT or unix:PATH (TOOLBOOTH_CONTROL_LISTEN)",
     )
     parser.add_argument(
         "--token-file",
         metavar="FILE",
+        default=default,
         help="holds the control token (TOOLBOOTH_CONTROL_TOKEN_FILE)",
     )
 
@@ -123,10 +144,9 @@ def _add_switch_verbs(verbs: Verbs) -> None:
 
 
 def _add_watch_verbs(verbs: Verbs) -> None:
-    _add_control(_add(verbs, "status", _status, "The sidecar, its switches and its tools."))
-    runs = _add(verbs, "runs", _runs, "What each run has used.")
-    runs.add_argument("--limit", type=count, default=100, metavar="N", help="at most so many (100)")
-    _add_control(runs)
+    status = _add(verbs, "status", _status, "The sidecar, its switches and its tools.")
+    _add_watch(status)
+    _add_control(status)
     tail = _add(verbs, "tail", _tail, "The last calls, and each call as it ends.")
     tail.add_argument("--tool", metavar="NAME")
     tail.add_argument("--code", metavar="CODE")
@@ -142,6 +162,36 @@ def _add_watch_verbs(verbs: Verbs) -> None:
         help="go on (default)",
     )
     _add_control(tail)
+
+
+def _add_run_verbs(verbs: Verbs) -> None:
+    runs = _add(verbs, "runs", _runs, "What each run has used, and what is done to one.")
+    runs.add_argument("--limit", type=count, default=100, metavar="N", help="at most so many (100)")
+    runs.add_argument("--sort", choices=_RUN_ORDERS, default=_RUN_ORDERS[0], help="which first")
+    _add_watch(runs)
+    _add_control(runs)
+    acts = runs.add_subparsers(title="of one run", metavar="ACT", required=False)
+    show = _add(acts, "show", _show_run, "One run.")
+    limit = _add(acts, "raise", _limit_run, "Other limits for one run than the policy's.")
+    limit.description = "Each limit is a number, or `policy` to go back to the policy's."
+    forget = _add(acts, "forget", _forget_run, "Let a run begin anew at its next call.")
+    for act in (show, limit, forget):
+        act.add_argument("id", metavar="ID")
+        _add_control(act, is_inner=True)
+    add_limits(limit)
+
+
+def _add_live_policy_verbs(verbs: Verbs) -> None:
+    policy = verbs.add_parser(
+        "policy", help="The policy that a running sidecar has in force.", allow_abbrev=False
+    )
+    acts = policy.add_subparsers(title="commands", metavar="ACT", required=True)
+    _add_control(_add(acts, "show", _show_policy, "The policy in force, as it was loaded."))
+    put = _add(acts, "put", _put_policy, "Put a file in force until its own file changes.")
+    put.add_argument("file", metavar="FILE")
+    put.add_argument("--dry-run", action="store_true", help="only say what it would change")
+    put.add_argument("--if-match", metavar="VERSION", help="only in place of this version")
+    _add_control(put)
 
 
 def _add_later_verbs(verbs: Verbs) -> None:
@@ -194,15 +244,47 @@ def _revive(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from proxy.cli.watching import status
+    from proxy.cli.watching import status_text
 
-    return status(_client(arguments), arguments)
+    client = _client(arguments)
+    return print_again(lambda: status_text(client, arguments), arguments)
 
 
 def _runs(arguments: argparse.Namespace) -> int:
-    from proxy.cli.watching import runs
+    from proxy.cli.run_acts import runs_text
 
-    return runs(_client(arguments), arguments)
+    client = _client(arguments)
+    return print_again(lambda: runs_text(client, arguments), arguments)
+
+
+def _show_run(arguments: argparse.Namespace) -> int:
+    from proxy.cli.run_acts import show
+
+    return show(_client(arguments), arguments)
+
+
+def _limit_run(arguments: argparse.Namespace) -> int:
+    from proxy.cli.run_acts import set_limits
+
+    return set_limits(_client(arguments), arguments)
+
+
+def _forget_run(arguments: argparse.Namespace) -> int:
+    from proxy.cli.run_acts import forget
+
+    return forget(_client(arguments), arguments)
+
+
+def _show_policy(arguments: argparse.Namespace) -> int:
+    from proxy.cli.policy_acts import show_policy
+
+    return show_policy(_client(arguments), arguments)
+
+
+def _put_policy(arguments: argparse.Namespace) -> int:
+    from proxy.cli.policy_acts import put_policy
+
+    return put_policy(_client(arguments), arguments)
 
 
 def _tail(arguments: argparse.Namespace) -> int:

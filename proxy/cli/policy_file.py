@@ -13,8 +13,8 @@ from pathlib import Path
 from proxy.cli.client import ControlClient, View
 from proxy.cli.exit_codes import BAD_USAGE, DONE, FAILED, CommandError
 from proxy.cli.reading import text, view
+from proxy.cli.run_acts import used_of
 from proxy.cli.tables import Colour, facts, paint, shown
-from proxy.cli.watching import used_of
 from proxy.model.call import Target
 from proxy.model.errors import BadMessage
 from proxy.model.reason import MEANINGS, Reason

@@ -18,7 +18,7 @@ def kill(client: ControlClient, arguments: argparse.Namespace) -> int:
     except RefusedError as problem:
         if problem.code == "tool_unknown" and arguments.name in ("all", "writes"):
             raise RefusedError(
-                f"{problem} Or did you mean --{arguments.name}?", problem.code
+                f"{problem} Or did you mean --{arguments.name}?", problem.code, problem.document
             ) from None
         raise
     if arguments.json:

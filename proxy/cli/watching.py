@@ -1,4 +1,4 @@
-"""`toolbooth status`, `runs` and `tail`: what a sidecar is doing."""
+"""`toolbooth status` and `tail`: what a sidecar is doing."""
 
 import argparse
 import json
@@ -10,24 +10,26 @@ from proxy.cli.reading import number, text, view, views
 from proxy.cli.tables import Colour, cut, duration, facts, paint, shown, table
 
 _LONGEST_PLACE = 100
+_ERRORS_SHOWN = 5
 
 
-def status(client: ControlClient, arguments: argparse.Namespace) -> int:
+def status_text(client: ControlClient, arguments: argparse.Namespace) -> str:
     """The sidecar, what is switched off, and every tool."""
     whole = client.get("/v1/status")
     tools = views(client.get("/v1/tools"), "tools")
     switched = client.get("/v1/switches")
     if arguments.json:
-        print(json.dumps({**whole, "tools": tools, "switched_off": switched}))
-        return DONE
-    print(facts(_status_facts(whole)))
+        return json.dumps({**whole, "tools": tools, "switched_off": switched})
+    parts = [facts(_status_facts(whole))]
     switches = views(switched, "switches")
     if switches:
-        print("\n" + _switch_table(switches))
-    _print_policy_switches(view(switched, "policy"))
+        parts.append(_switch_table(switches))
+    by_policy = _policy_switches(view(switched, "policy"))
+    if by_policy:
+        parts.append(by_policy)
     if tools:
-        print("\n" + _tool_table(tools))
-    return DONE
+        parts.append(_tool_table(tools))
+    return "\n\n".join(parts)
 
 
 def _status_facts(whole: View) -> list[tuple[str, object]]:
@@ -43,8 +45,20 @@ def _status_facts(whole: View) -> list[tuple[str, object]]:
         ("calls", f"{shown(number(totals, 'calls'))}, {shown(number(totals, 'refusals'))} refused,"
          f" {shown(number(totals, 'errors'))} failed"),
         ("runs", number(whole, "runs")),
+        *_failure_facts(view(policy, "last_error")),
         *(("warning", warning) for warning in _strings(policy, "warnings")),
     ]  # fmt: skip
+
+
+def _failure_facts(failure: View) -> list[tuple[str, object]]:
+    """The policy that was offered last and refused."""
+    if not failure:
+        return []
+    found = [
+        f"{text(error, 'path')} (line {number(error, 'line') or 0:g}): {text(error, 'message')}"
+        for error in views(failure, "errors")[:_ERRORS_SHOWN]
+    ]
+    return [("NOT LOADED", text(failure, "detail")), *(("", sentence) for sentence in found)]
 
 
 def _switch_table(switches: list[View]) -> str:
@@ -56,12 +70,11 @@ def _switch_table(switches: list[View]) -> str:
     return table(("OFF", "UNTIL", "BY", "REASON"), cut_rows, flexible=3)
 
 
-def _print_policy_switches(policy: View) -> None:
+def _policy_switches(policy: View) -> str:
     names = [f"tool:{name}" for name in _strings(policy, "disabled")]
     if policy.get("writes_disabled"):
         names.append("writes")
-    if names:
-        print(f"\noff by the policy file: {', '.join(map(shown, names))}")
+    return f"off by the policy file: {', '.join(map(shown, names))}" if names else ""
 
 
 def _strings(document: View, name: str) -> list[str]:
@@ -96,45 +109,6 @@ def _tool_state(tool: View) -> str:
 
 def _rounded(milliseconds: float | None) -> int | None:
     return None if milliseconds is None else round(milliseconds)
-
-
-def runs(client: ControlClient, arguments: argparse.Namespace) -> int:
-    """The runs last seen, what they used and what they may use."""
-    document = client.get("/v1/runs", limit=arguments.limit)
-    if arguments.json:
-        print(json.dumps(document))
-        return DONE
-    rows = [_run_row(run) for run in views(document, "runs")]
-    if not rows:
-        print("No run has called yet.")
-        return DONE
-    print(table(("RUN", "STATE", "AGE", "IDLE", "STEPS", "CALLS", "SPEND USD", "NOW"), rows))
-    remembered = number(document, "remembered") or 0
-    if remembered > len(rows):
-        print(f"({len(rows)} of {remembered:g}; more with --limit)")
-    return DONE
-
-
-def _run_row(run: View) -> tuple[object, ...]:
-    state = "stopped" if run.get("switch") else "looped" if run.get("looped") else "going"
-    return (
-        text(run, "run_id"),
-        state,
-        duration(number(run, "age_seconds") or 0),
-        duration(number(run, "idle_seconds") or 0),
-        used_of(run, "steps"),
-        used_of(run, "tool_calls"),
-        used_of(run, "spend_usd"),
-        number(run, "in_flight"),
-    )
-
-
-def used_of(run: View, name: str) -> str:
-    """`3 of 12`, or what was used where there is no limit."""
-    used, left = number(view(run, "used"), name), number(view(run, "left"), name)
-    if used is None:
-        return "-"
-    return f"{used:g}" if left is None else f"{used:g} of {used + left:g}"
 
 
 def tail(client: ControlClient, arguments: argparse.Namespace) -> int:
@@ -187,13 +161,18 @@ def call_line(call: View) -> str:
 
 
 def _print_notice(name: str, data: View, arguments: argparse.Namespace) -> None:
-    """Switches and drops, among the calls."""
+    """Switches, policies and drops, among the calls."""
     if arguments.json:
         return  # one kind of object a line: whoever parses calls gets calls
     if name == "dropped":
         print(
             paint(f"-- {number(data, 'events') or 0:g} events not shown: too slow", Colour.YELLOW)
         )
+        return
+    if name == "policy":
+        word = "loaded" if text(data, "action") == "loaded" else "NOT LOADED"
+        said = shown(text(data, "detail") or f"version {text(data, 'version')}")
+        print(paint(f"-- policy {word}", Colour.YELLOW), f"({said})", flush=True)
         return
     if name != "switch":
         return  # of a later version

@@ -12,6 +12,7 @@ from enum import StrEnum
 from ipaddress import ip_address
 from typing import NamedTuple, Protocol
 
+from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from proxy.control.problem import Problem
@@ -21,17 +22,21 @@ Headers = CIMultiDictProxy[str] | CIMultiDict[str]
 
 ACTOR_LIMIT_CHARS = 64
 READING = frozenset(("GET", "HEAD"))
+JSON_TYPE = "application/json"
+YAML_TYPES = frozenset(("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"))
 
 _LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
 _CHALLENGE = (("WWW-Authenticate", 'Bearer realm="toolbooth control"'),)
 
 
 class Role(StrEnum):
-    """`local`: no token is configured, so whoever reaches the port is the operator."""
+    """`local`: no token is configured, so whoever reaches the port is the operator. `process`:
+    the sidecar itself, on a signal or because its policy file changed; no request has this one."""
 
     ADMIN = "admin"
     VIEWER = "viewer"
     LOCAL = "local"
+    PROCESS = "process"
 
 
 class Visitor(NamedTuple):
@@ -43,6 +48,7 @@ class Visitor(NamedTuple):
 
 
 NOBODY = "unauthenticated"
+VISITOR = web.RequestKey("visitor", Visitor)
 
 
 class BoundAt(Protocol):
@@ -84,8 +90,8 @@ class Access:
         2. Host is a name of ours. Against DNS rebinding: a page of evil.example whose name turns
            into 127.0.0.1 is of our origin to the browser, but still says evil.example here.
         3. Origin, which browsers send, is our own. Against pages of other sites.
-        4. A body is JSON. Against cross-site forms, which need no permission of the browser but
-           cannot be of this type.
+        4. A body is JSON or YAML. Against cross-site forms, which need no permission of the
+           browser but cannot be of these types.
         5. The token, where one is configured. What it permits: `judge_role`.
         """
         return (
@@ -196,10 +202,12 @@ def _judge_media_type(headers: Headers) -> Problem | None:
     media_types = headers.getall("Content-Type", [])
     if len(media_types) == 1:
         essence = media_types[0].partition(";")[0].strip().lower()
-        if essence == "application/json":
+        if essence == JSON_TYPE or essence in YAML_TYPES:
             return None
     return Problem(
-        415, "unsupported_media_type", "Send the body as `Content-Type: application/json`."
+        415,
+        "unsupported_media_type",
+        "Send the body as `Content-Type: application/json` (a policy as application/yaml).",
     )
 
 

@@ -16,8 +16,15 @@ Audit = Callable[[dict[str, object]], None]
 
 REFUSED_PER_SECOND = 4
 _LONGEST_KEY = 300
-_SWITCHES = "/v1/switches/"
-_SWITCH_ACTS = {"PUT": "switch.engage", "DELETE": "switch.release"}
+_ACTS = (
+    ("PUT", "/v1/switches/", "switch.engage"),
+    ("DELETE", "/v1/switches/", "switch.release"),
+    ("PATCH", "/v1/runs/", "run.limit"),
+    ("DELETE", "/v1/runs/", "run.forget"),
+    ("PUT", "/v1/policy", "policy.put"),
+    ("PATCH", "/v1/observability", "observability.raise"),
+    ("DELETE", "/v1/observability", "observability.reset"),
+)
 
 
 def audit_entry(
@@ -71,9 +78,10 @@ class RefusedAttempts:
 
 
 def _act_of(method: str, path: str) -> tuple[str, str]:
-    key = path.removeprefix(_SWITCHES)
-    if key != path and method in _SWITCH_ACTS:
-        return _SWITCH_ACTS[method], _shown(unquote(key))
+    for verb, prefix, action in _ACTS:
+        if method == verb and path.startswith(prefix):
+            kind = "run:" if action.startswith("run.") else ""
+            return action, _shown(kind + unquote(path.removeprefix(prefix)))
     return _shown(method), _shown(path)
 
 

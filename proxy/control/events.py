@@ -9,13 +9,14 @@ from typing import Protocol
 
 from aiohttp import web
 
+from proxy.control.policies import Policies
 from proxy.control.views import View, switch_view
 from proxy.guards.switches import Switch, Switches
 from proxy.telemetry.line import json_line
 
 HEARTBEAT_S = 15.0
 WRITE_LIMIT_S = 30.0
-_QUEUED_SWITCHES = 64
+_QUEUED_CHANGES = 64
 
 
 class CallTail(Protocol):
@@ -27,50 +28,52 @@ class CallTail(Protocol):
         """The next call's view."""
 
 
-class SwitchTail:
-    """One subscriber's queue of switch changes; `dropped` counts those without room."""
+class ChangeTail:
+    """One subscriber's queue of changes; `dropped` counts those without room."""
 
     __slots__ = ("_queue", "dropped")
 
-    def __init__(self, limit: int = _QUEUED_SWITCHES) -> None:
-        self._queue: asyncio.Queue[View] = asyncio.Queue(limit)
+    def __init__(self, limit: int = _QUEUED_CHANGES) -> None:
+        self._queue: asyncio.Queue[tuple[str, View]] = asyncio.Queue(limit)
         self.dropped = 0
 
-    def offer(self, change: View) -> None:
+    def offer(self, event: str, change: View) -> None:
         """Queue a change, or count it as dropped."""
         if self._queue.full():
             self.dropped += 1
         else:
-            self._queue.put_nowait(change)
+            self._queue.put_nowait((event, change))
 
-    async def next(self) -> View:
-        """Wait for the next change."""
+    async def next(self) -> tuple[str, View]:
+        """Wait for the next change: the name of its event, and what it says."""
         return await self._queue.get()
 
 
-class SwitchFeed:
-    """Turns "something changed" into what changed: `{"action": "engaged"|"released", "switch"}`.
+class ChangeFeed:
+    """What people change: switches, and the policy.
 
-    Subscribed to the switches once and for good, since they have no unsubscribe. An expiry shows
-    as a release, at the next change or `refresh`.
+    Of the switches it hears that something changed and finds out what: `{"action": "engaged" |
+    "released", "switch"}`. An expiry shows as a release, at the next change or `refresh`.
+    Subscribed to both once and for good, since they have no unsubscribe.
     """
 
-    def __init__(self, switches: Switches) -> None:
+    def __init__(self, switches: Switches, policies: Policies) -> None:
         self._switches = switches
         self._known: dict[str, Switch] = {}
-        self._tails: list[SwitchTail] = []
+        self._tails: list[ChangeTail] = []
         switches.subscribe(self.refresh)
+        policies.subscribe(self._tell_policy)
 
-    def subscribe(self) -> SwitchTail:
+    def subscribe(self) -> ChangeTail:
         """Changes from now on; whoever takes it gives it back to `forget`."""
         self.refresh()
         if not self._tails:
             self._known = self._engaged()
-        tail = SwitchTail()
+        tail = ChangeTail()
         self._tails.append(tail)
         return tail
 
-    def forget(self, tail: SwitchTail) -> None:
+    def forget(self, tail: ChangeTail) -> None:
         """Stop feeding a tail."""
         if tail in self._tails:
             self._tails.remove(tail)
@@ -94,7 +97,11 @@ class SwitchFeed:
     def _tell(self, action: str, switch: Switch) -> None:
         change: View = {"action": action, "switch": switch_view(switch)}
         for tail in self._tails:
-            tail.offer(change)
+            tail.offer("switch", change)
+
+    def _tell_policy(self, change: View) -> None:
+        for tail in self._tails:
+            tail.offer("policy", change)
 
 
 class _Over(Exception):  # noqa: N818 - the stream is over, which is no error
@@ -102,7 +109,7 @@ class _Over(Exception):  # noqa: N818 - the stream is over, which is no error
 
 
 class EventStream:
-    """One subscriber's connection: `event: call`, `event: switch`, `event: dropped`, and a comment
+    """One subscriber's connection: events `call`, `switch`, `policy` and `dropped`, and a comment
     now and then, which keeps middleboxes from closing it and finds out that the reader has gone.
     """
 
@@ -110,13 +117,13 @@ class EventStream:
         self,
         response: web.StreamResponse,
         calls: CallTail,
-        feed: SwitchFeed,
+        feed: ChangeFeed,
         heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
         self._response = response
         self._calls = calls
         self._feed = feed
-        self._switches = feed.subscribe()
+        self._changes = feed.subscribe()
         self._heartbeat_s = heartbeat_s
         self._dropped_told = 0
 
@@ -126,22 +133,23 @@ class EventStream:
         try:
             async with asyncio.TaskGroup() as pumps:
                 pumps.create_task(self._pump_calls())
-                pumps.create_task(self._pump_switches())
+                pumps.create_task(self._pump_changes())
                 pumps.create_task(self._beat())
                 pumps.create_task(_end_when(stopping))
         except* (ConnectionError, TimeoutError, _Over):
             pass
         finally:
-            self._feed.forget(self._switches)
+            self._feed.forget(self._changes)
 
     async def _pump_calls(self) -> None:
         while True:
             await self._send("call", await self._calls.next())
             await self._tell_dropped()
 
-    async def _pump_switches(self) -> None:
+    async def _pump_changes(self) -> None:
         while True:
-            await self._send("switch", await self._switches.next())
+            event, change = await self._changes.next()
+            await self._send(event, change)
             await self._tell_dropped()
 
     async def _beat(self) -> None:
@@ -152,7 +160,7 @@ class EventStream:
             await self._tell_dropped()
 
     async def _tell_dropped(self) -> None:
-        dropped = self._calls.dropped + self._switches.dropped
+        dropped = self._calls.dropped + self._changes.dropped
         if dropped > self._dropped_told:
             newly, self._dropped_told = dropped - self._dropped_told, dropped
             await self._send("dropped", {"events": newly})

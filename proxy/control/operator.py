@@ -4,22 +4,26 @@ The guards stay the owners of their state; nothing is kept here. It runs on the 
 that state lives.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from proxy import __version__
 from proxy.control.access import Visitor
 from proxy.control.audit import Audit, audit_entry
 from proxy.control.orders import CallQuery, SwitchOrder, suggestion
-from proxy.control.problem import failed
-from proxy.control.views import View, rule_view, run_view, switch_view
+from proxy.control.policies import Policies
+from proxy.control.policy_views import failure_view
+from proxy.control.problem import ProblemError, failed
+from proxy.control.views import View, rule_view, switch_view
 from proxy.guards.breaker import Breakers
 from proxy.guards.budget import Ledger
 from proxy.guards.switches import Switch, Switches
 from proxy.model.clock import Clock, utc_timestamp
 from proxy.policy.policy import Policy, ToolRule
+from proxy.store.store import StoreError
 from proxy.telemetry.metrics import OTHER_TOOL, UNKNOWN_TOOL, Figures
 from proxy.telemetry.recent import RecentCalls
+from proxy.telemetry.spotlight import Spotlight
 
 _TOTALS = ("calls", "errors", "refusals")
 
@@ -28,13 +32,19 @@ def _no_listeners() -> Mapping[str, str]:
     return {}
 
 
+async def keep_nothing() -> None:
+    """State lives in memory: there is nothing to wait for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:
     """The operator's view of one running sidecar.
 
     `policy` gives the rules in force now; `in_flight` the calls of a tool under way; `audit` is
-    handed every act that was done and, by the edge, every refused attempt; `listeners` tells what
-    listens where.
+    handed every act that was done and, by the edge, every refused attempt; `policies` keeps the
+    policy; `widen` is told how large the bodies are that `spotlight` has captured; `listeners`
+    tells what listens where; `keep_switches` returns once they are where a restart finds them, or
+    raises `StoreError`. Runs and the policy have desks of their own: `RunDesk`, `PolicyDesk`.
     """
 
     policy: Callable[[], Policy]
@@ -48,11 +58,15 @@ class Operator:
     is_draining: Callable[[], bool]
     in_flight: Callable[[str], int]
     audit: Audit
+    policies: Policies
+    spotlight: Spotlight
+    widen: Callable[[int], None]
     listeners: Callable[[], Mapping[str, str]] = _no_listeners
+    keep_switches: Callable[[], Awaitable[None]] = keep_nothing
 
     def status(self) -> View:
         """The sidecar as a whole."""
-        policy = self.policy()
+        policy, state = self.policy(), self.policies.state
         return {
             "version": __version__,
             "started": utc_timestamp(self.started_wall_s),
@@ -64,6 +78,9 @@ class Operator:
                 "tools": len(policy.tools),
                 "allowed": sum(rule.allowed for rule in policy.tools.values()),
                 "warnings": list(policy.warnings),
+                "source": state.source,
+                "loaded": utc_timestamp(state.loaded_wall_s),
+                "last_error": failure_view(state.last_error),
             },
             "switches": {
                 "engaged": len(self.switches.active()),
@@ -126,13 +143,26 @@ class Operator:
         """Switch `key` off. A tool that the policy does not know is a 404 unless forced: a typing
         error must not pass for a kill."""
         if key.startswith("tool:") and not force:
-            self._check_tool_known(key.removeprefix("tool:"))
+            try:
+                self.check_tool_known(key.removeprefix("tool:"))
+            except ProblemError as error:
+                detail = f"{error.problem.detail} To switch off the name anyway, force it."
+                raise ProblemError(error.problem._replace(detail=detail)) from None
         try:
             switch = self.switches.engage(key, order.reason, visitor.actor, order.ttl_s)
         except ValueError as error:
             raise failed(422, "invalid_switch", f"{_sentence(error)}.") from None
         self._audit_switch(visitor, "switch.engage", switch)
         return switch_view(switch)
+
+    async def make_durable(self, done: str, after_restart: str) -> None:
+        """Wait until switches would survive a restart; 507 if they would not, which says what holds
+        now (`done`) and what would then."""
+        try:
+            await self.keep_switches()
+        except StoreError as error:
+            detail = f"{done} and this process acts on it, but a restart {after_restart}: {error}"
+            raise failed(507, "state_unavailable", detail) from None
 
     def release(self, visitor: Visitor, key: str) -> View:
         """Switch `key` on again; 404 if it was not engaged."""
@@ -143,22 +173,25 @@ class Operator:
         return switch_view(switch)
 
     def _audit_switch(self, visitor: Visitor, action: str, switch: Switch) -> None:
-        entry = audit_entry(
-            self.clock.wall(), visitor, action, switch.key, switch.reason, outcome="done"
-        )
         expires_s = switch.expires_s
-        entry["expires"] = None if expires_s is None else utc_timestamp(expires_s)
-        self.audit(entry)
+        expires = None if expires_s is None else utc_timestamp(expires_s)
+        self.tell_audit(visitor, action, switch.key, switch.reason, expires=expires)
 
-    def _check_tool_known(self, name: str) -> None:
-        """In the catalog, or the tool of an MCP server that is: `ENTRY.TOOL`."""
+    def tell_audit(
+        self, visitor: Visitor, action: str, key: str, reason: str = "", **more: object
+    ) -> None:
+        """An act that was done."""
+        entry = audit_entry(self.clock.wall(), visitor, action, key, reason, outcome="done")
+        self.audit({**entry, **more})
+
+    def check_tool_known(self, name: str) -> None:
+        """404 unless it is in the catalog, or the tool of an MCP server that is: `ENTRY.TOOL`."""
         tools = self.policy().tools
         entry = name
         while entry and entry not in tools:
             entry = entry.rpartition(".")[0]
         if name and not entry:
-            detail = f"{self._no_such_tool(name)} To switch off the name anyway, force it."
-            raise failed(404, "tool_unknown", detail)
+            raise failed(404, "tool_unknown", self._no_such_tool(name))
 
     def _no_such_tool(self, name: str) -> str:
         known = list(self.policy().tools)
@@ -172,26 +205,12 @@ class Operator:
         return f"No switch {key[:100]!a} is engaged."
 
     def calls(self, query: CallQuery) -> View:
-        """The last calls that match, newest first."""
+        """The last calls that match, newest first. Asked for a tool that nobody called and the
+        policy does not know, it is a 404: a typing error must not look like silence."""
         found = self.recent.find(query.tool, query.code, query.run, query.limit)
+        if not found and query.tool:
+            self.check_tool_known(query.tool)
         return {"calls": found}
-
-    def runs(self, limit: int) -> View:
-        """At most `limit` runs, the last called first, and how many are remembered."""
-        engaged = self.engaged()
-        views = self.ledger.runs(self.policy().budgets, limit)
-        return {
-            "runs": [run_view(run, engaged.get(f"run:{run.run_id}")) for run in views],
-            "remembered": len(self.ledger.runs_table),
-        }
-
-    def run(self, run_id: str) -> View:
-        """One run; 404 if it is not remembered."""
-        run = self.ledger.run_view(self.policy().budgets, run_id)
-        if run is None:
-            detail = f"No run {run_id[:100]!a} is remembered; it starts with its first call."
-            raise failed(404, "run_unknown", detail)
-        return run_view(run, self.engaged().get(f"run:{run_id}"))
 
 
 def _sentence(error: ValueError) -> str:

@@ -4,7 +4,9 @@ Everything that goes wrong is told in this one shape, and nothing in it is a tra
 shows paths and values that whoever probes the port has no right to.
 """
 
+from collections.abc import Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import NamedTuple
 
 import orjson
@@ -13,12 +15,13 @@ from aiohttp import web
 
 class Problem(NamedTuple):
     """`code` is a word to compare, `detail` a sentence for a person. `headers` are added to the
-    answer (`Allow`, `Retry-After`, `WWW-Authenticate`)."""
+    answer (`Allow`, `Retry-After`, `WWW-Authenticate`), `extra` to its body."""
 
     status: int
     code: str
     detail: str
     headers: tuple[tuple[str, str], ...] = ()
+    extra: Mapping[str, object] = MappingProxyType({})
 
 
 class ProblemError(Exception):
@@ -42,6 +45,7 @@ def problem_response(problem: Problem) -> web.Response:
         "status": problem.status,
         "detail": problem.detail,
         "code": problem.code,
+        **problem.extra,
     }
     return web.Response(
         status=problem.status,
@@ -59,6 +63,4 @@ def problem_of(error: web.HTTPException, path: str) -> Problem:
         return Problem(405, "method_not_allowed", detail, (("Allow", allowed),))
     if isinstance(error, web.HTTPNotFound):
         return Problem(404, "not_found", f"There is nothing at {path}; the API lives under /v1.")
-    if isinstance(error, web.HTTPRequestEntityTooLarge):
-        return Problem(413, "body_too_large", "The body is larger than 64 KiB.")
     return Problem(error.status, "request_refused", f"{path}: {error.reason}.")

@@ -4,6 +4,8 @@ Names carry their units. What agents wrote (run ids) is shown as it is, since an
 able to name it in the next request; whoever prints it makes it visible first.
 """
 
+from collections.abc import Mapping
+
 from proxy.guards.allowance import Amounts
 from proxy.guards.budget import RunView
 from proxy.guards.switches import Switch
@@ -55,6 +57,7 @@ def run_view(run: RunView, switch: Switch | None) -> View:
         "run_id": run.run_id,
         "used": _amounts_view(run.used),
         "left": _amounts_view(run.left),
+        "limits": _limits_view(run.limits),
         "age_seconds": round(run.age_s, 3),
         "idle_seconds": round(run.idle_s, 3),
         "in_flight": run.in_flight,
@@ -62,6 +65,15 @@ def run_view(run: RunView, switch: Switch | None) -> View:
         "looped": run.looped,
         "switch": None if switch is None else switch_view(switch),
     }
+
+
+def _limits_view(limits: Mapping[str, int | float]) -> View:
+    """What an operator set for this run alone."""
+    view: View = dict(limits)
+    if "max_spend_micros" in limits:
+        del view["max_spend_micros"]
+        view["max_spend_usd"] = limits["max_spend_micros"] / MICROS_PER_USD
+    return view
 
 
 def _amounts_view(amounts: Amounts) -> View:

@@ -7,9 +7,12 @@ midnight.)
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from math import ceil
 
 from proxy.guards.allowance import usd
+from proxy.guards.changes import Changes
+from proxy.guards.kept import Instant, KeptAgent, down_s, kept_count
 from proxy.guards.runs import FULL_RETRY_AFTER_MS
 from proxy.model.clock import Clock, utc_date
 from proxy.model.errors import Refusal
@@ -23,11 +26,12 @@ _SWEEP = 2
 
 class Agent:
     """The two windows of one agent. `held_micros` is reserved and belongs to no day yet: spend is
-    charged to the day it is settled on. `day` counts days since 1970-01-01 UTC."""
+    charged to the day it is settled on. `day` counts days since 1970-01-01 UTC. `is_dirty`: see
+    `Changes`."""
 
     __slots__ = (
-        "agent_id", "calls", "day", "held_micros", "hour_started_s", "in_flight", "last_s",
-        "spend_micros",
+        "agent_id", "calls", "day", "held_micros", "hour_started_s", "in_flight", "is_dirty",
+        "last_s", "spend_micros",
     )  # fmt: skip
 
     def __init__(self, agent_id: str, now_s: float, day: int) -> None:
@@ -39,6 +43,32 @@ class Agent:
         self.spend_micros = 0
         self.held_micros = 0
         self.in_flight = 0
+        self.is_dirty = False
+
+    @classmethod
+    def revived(cls, kept: KeptAgent, now: Instant, today: int) -> "Agent":
+        """The agent as it was kept, its hour older by the time since. A day that is still to come
+        was written under a wall clock set ahead: its spend counts for today, or the agent would
+        be held by a day that lasts until then."""
+        since_s = down_s(kept.saved_s, now)
+        agent = cls(kept.agent_id, now.monotonic_s, min(kept.day, today))
+        agent.hour_started_s = now.monotonic_s - kept.hour_age_s - since_s
+        agent.last_s = now.monotonic_s - kept.idle_s - since_s
+        agent.calls = kept.calls
+        agent.spend_micros = kept.spend_micros
+        return agent
+
+    def kept(self, now: Instant) -> KeptAgent:
+        """What outlives the process; what is reserved counts as spent."""
+        return KeptAgent(
+            self.agent_id,
+            kept_count(self.calls),
+            max(0.0, now.monotonic_s - self.hour_started_s),
+            self.day,
+            kept_count(self.spend_micros + self.held_micros),
+            max(0.0, now.monotonic_s - self.last_s),
+            now.wall_s,
+        )
 
     def roll_hour(self, now_s: float) -> None:
         """Leave the hour if it is over; the next one starts at the next call let through."""
@@ -88,6 +118,7 @@ class AgentTable:
         self._agents: OrderedDict[str, Agent] = OrderedDict()
         self._day = 0
         self.refused_full = 0
+        self.changes: Changes[Agent] = Changes()
 
     def __len__(self) -> int:
         return len(self._agents)
@@ -119,6 +150,8 @@ class AgentTable:
         agent.held_micros += cost_micros
         agent.in_flight += 1
         self._agents[agent.agent_id] = agent
+        if not agent.is_dirty:
+            self.changes.note(agent)
 
     def settle(self, agent: Agent, held_micros: int, cost_micros: int) -> None:
         """The call cost `cost_micros`, which is today's spend."""
@@ -126,6 +159,8 @@ class AgentTable:
         agent.held_micros -= held_micros
         agent.spend_micros += cost_micros
         agent.in_flight -= 1
+        if not agent.is_dirty:
+            self.changes.note(agent)
 
     def refund(self, agent: Agent, held_micros: int, hour_started_s: float) -> None:
         """As if the call of the window that began at `hour_started_s` had not been made."""
@@ -133,6 +168,27 @@ class AgentTable:
         agent.in_flight -= 1
         if agent.hour_started_s == hour_started_s and agent.calls:
             agent.calls -= 1
+        if not agent.is_dirty:
+            self.changes.note(agent)
+
+    def take_changes(self, limit: int, now: Instant) -> dict[str, KeptAgent | None]:
+        """What changed since last time, by agent id, at most `limit` agents; None: forgotten."""
+        changed, gone = self.changes.take(limit)
+        taken: dict[str, KeptAgent | None] = dict.fromkeys(gone)
+        for agent in changed:
+            if self._agents.get(agent.agent_id) is agent:
+                taken[agent.agent_id] = agent.kept(now)
+        return taken
+
+    def restore(self, kept: Iterable[KeptAgent], now: Instant) -> None:
+        """Fill the empty table with what was kept; agents whose windows are over are forgotten."""
+        today = self._today()
+        agents = sorted((Agent.revived(one, now, today) for one in kept), key=_last_s)
+        for agent in agents:
+            if now.monotonic_s - agent.last_s >= HOUR_S and agent.day < today:
+                self.changes.forget(agent.agent_id)
+            else:
+                self._agents[agent.agent_id] = agent
 
     def _today(self) -> int:
         self._day = max(self._day, int(self._clock.wall() // _DAY_S))
@@ -148,7 +204,12 @@ class AgentTable:
                 self._agents.move_to_end(oldest.agent_id)
             else:
                 del self._agents[oldest.agent_id]
+                self.changes.forget(oldest.agent_id)
         return len(self._agents) < limit
+
+
+def _last_s(agent: Agent) -> float:
+    return agent.last_s
 
 
 def _table_full() -> Refusal:

@@ -4,14 +4,17 @@ What is reserved counts as used, in the same step that judges it. So a hundred c
 cannot each see the last place free, and a budget is never oversold.
 
 State outlives policy: every call is judged by the rule it brings, so a limit that is raised or
-lowered holds from the next call on. (Limits raised for a single run would be another rule passed
-in for that run; nothing here would change.)
+lowered holds from the next call on. Limits set for a single run are kept with the run and laid
+over that rule.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from proxy.guards.agents import Agent, AgentTable
 from proxy.guards.allowance import Amounts, left_amounts, left_text, used_amounts, warning_text
+from proxy.guards.kept import KeptAgent, KeptRun, instant
+from proxy.guards.run_limits import RunLimits
 from proxy.guards.runs import Run, RunTable, run_table_full
 from proxy.model.call import Caller, Kind
 from proxy.model.clock import Clock
@@ -30,6 +33,14 @@ class RunView(NamedTuple):
     in_flight: int
     refusals: int
     looped: bool
+    limits: Mapping[str, int | float]  # set by an operator, by name of the BudgetRule field
+
+
+class LedgerChanges(NamedTuple):
+    """Runs and agents by id, as they are now; None: forgotten."""
+
+    runs: dict[str, KeptRun | None]
+    agents: dict[str, KeptAgent | None]
 
 
 class Ledger:
@@ -67,6 +78,8 @@ class Ledger:
                 self.refused_full += 1
                 return run_table_full()
             run = Run(caller.run_id, now_s)
+        elif run.limits is not None:
+            rule = run.limits.over(rule)
         is_step = kind is Kind.MODEL
         refusal = run.refuse(rule, is_step, cost_micros, now_s)
         if refusal is None and loop_key is not None:
@@ -92,13 +105,54 @@ class Ledger:
 
     def runs(self, rule: BudgetRule, limit: int) -> list[RunView]:
         """At most `limit` runs, the last called first."""
+        return self.runs_of(rule, self.runs_table.recent(limit))
+
+    def runs_of(self, rule: BudgetRule, runs: Iterable[Run]) -> list[RunView]:
+        """These runs, in this order."""
         now_s = self._clock.monotonic()
-        return [_view(run, rule, now_s) for run in self.runs_table.recent(limit)]
+        return [_view(run, rule, now_s) for run in runs]
+
+    def limit(self, run_id: str, changes: Mapping[str, int | float | None]) -> bool:
+        """Set limits of this run alone, higher or lower than the policy's, by name of the
+        `BudgetRule` field; None goes back to the policy's. They hold from the run's next call on
+        and are forgotten with the run. False if the run is unknown."""
+        run = self.runs_table.peek(run_id)
+        if run is None:
+            return False
+        run.limits = (run.limits or RunLimits({})).with_changes(changes)
+        if not run.is_dirty:
+            self.runs_table.changes.note(run)
+        return True
 
     def forget(self, run_id: str) -> bool:
         """Start this run anew, ended or not: the operator's word. Calls still in flight settle on
         the forgotten run; the agent's windows stay."""
         return self.runs_table.forget(run_id)
+
+    def watch(self) -> None:
+        """Note what changes from now on, for `take_changes`."""
+        self.runs_table.changes.watch()
+        self.agents_table.changes.watch()
+
+    @property
+    def has_changes(self) -> bool:
+        """Is there something for `take_changes`?"""
+        return len(self.runs_table.changes) > 0 or len(self.agents_table.changes) > 0
+
+    def take_changes(self, limit: int) -> LedgerChanges:
+        """What changed since last time, at most `limit` runs and as many agents."""
+        now = instant(self._clock)
+        return LedgerChanges(
+            self.runs_table.take_changes(limit, now), self.agents_table.take_changes(limit, now)
+        )
+
+    def restore(
+        self, rule: BudgetRule, runs: Iterable[KeptRun], agents: Iterable[KeptAgent]
+    ) -> None:
+        """Fill the empty ledger with what was kept across a restart."""
+        now = instant(self._clock)
+        self.runs_table.restore(runs, now, rule.run_retention_s)
+        self.agents_table.restore(agents, now)
 
     def now_s(self) -> float:
         """The ledger's monotonic clock."""
@@ -156,6 +210,8 @@ class Reservation:
         `max_bytes`: cut the call. Exactly the limit still fits. Bytes are never refunded."""
         run = self._run
         run.byte_count += count
+        if not run.is_dirty:
+            self._ledger.runs_table.changes.note(run)
         limit_bytes = self._rule.max_bytes
         return limit_bytes is None or run.byte_count <= limit_bytes
 
@@ -191,6 +247,8 @@ class Reservation:
             run.tool_calls -= 1
         run.held_micros -= self._cost_micros
         run.in_flight -= 1
+        if not run.is_dirty:
+            self._ledger.runs_table.changes.note(run)
         if self._loop_key is not None:
             self._ledger.runs_table.unlearn(run, self._loop_key)
         if self._agent is not None:
@@ -210,6 +268,9 @@ def _limits_agents(rule: BudgetRule) -> bool:
 
 
 def _view(run: Run, rule: BudgetRule, now_s: float) -> RunView:
+    limits = run.limits
+    if limits is not None:
+        rule = limits.over(rule)
     return RunView(
         run.run_id,
         used_amounts(run, now_s),
@@ -219,4 +280,5 @@ def _view(run: Run, rule: BudgetRule, now_s: float) -> RunView:
         run.in_flight,
         run.refusals,
         run.looped,
+        {} if limits is None else limits.changes,
     )

@@ -5,8 +5,12 @@ with the agents' windows.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 
 from proxy.guards.allowance import usd
+from proxy.guards.changes import Changes
+from proxy.guards.kept import Instant, KeptRun, down_s, kept_count
+from proxy.guards.run_limits import RunLimits
 from proxy.model.errors import Refusal
 from proxy.model.reason import Reason
 from proxy.policy.policy import BudgetRule
@@ -22,12 +26,12 @@ class Run:
 
     `spend_micros` is settled, `held_micros` reserved. Times are monotonic. `loops` counts equal
     calls by loop key, and is made on the first one. `looped`: it was caught in a loop, which ends
-    it for good.
+    it for good. `limits`: what an operator set for this run alone. `is_dirty`: see `Changes`.
     """
 
     __slots__ = (
-        "byte_count", "held_micros", "in_flight", "last_s", "looped", "loops", "refusals",
-        "run_id", "spend_micros", "started_s", "steps", "tokens", "tool_calls",
+        "byte_count", "held_micros", "in_flight", "is_dirty", "last_s", "limits", "looped",
+        "loops", "refusals", "run_id", "spend_micros", "started_s", "steps", "tokens", "tool_calls",
     )  # fmt: skip
 
     def __init__(self, run_id: str, now_s: float) -> None:
@@ -44,6 +48,41 @@ class Run:
         self.refusals = 0
         self.looped = False
         self.loops: dict[int, int] | None = None
+        self.limits: RunLimits | None = None
+        self.is_dirty = False
+
+    @classmethod
+    def revived(cls, kept: KeptRun, now: Instant) -> "Run":
+        """The run as it was kept, older by the time since. What was held is spent."""
+        since_s = down_s(kept.saved_s, now)
+        run = cls(kept.run_id, now.monotonic_s - kept.age_s - since_s)
+        run.last_s = now.monotonic_s - kept.idle_s - since_s
+        run.steps = kept.steps
+        run.tool_calls = kept.tool_calls
+        run.spend_micros = kept.spend_micros
+        run.tokens = kept.tokens
+        run.byte_count = kept.byte_count
+        run.refusals = kept.refusals
+        run.looped = kept.looped
+        run.limits = RunLimits(kept.limits) if kept.limits else None
+        return run
+
+    def kept(self, now: Instant) -> KeptRun:
+        """What outlives the process; what is reserved counts as spent."""
+        return KeptRun(
+            self.run_id,
+            kept_count(self.steps),
+            kept_count(self.tool_calls),
+            kept_count(self.spend_micros + self.held_micros),
+            kept_count(self.tokens),
+            kept_count(self.byte_count),
+            kept_count(self.refusals),
+            self.looped,
+            {} if self.limits is None else self.limits.changes,
+            now.monotonic_s - self.started_s,
+            max(0.0, now.monotonic_s - self.last_s),
+            now.wall_s,
+        )
 
     def refuse(
         self, rule: BudgetRule, is_step: bool, cost_micros: int, now_s: float
@@ -96,6 +135,7 @@ class RunTable:
         self._runs: OrderedDict[str, Run] = OrderedDict()
         self._loop_keys = 0
         self.loops_unlearned = 0  # calls whose loop key found no room
+        self.changes: Changes[Run] = Changes()
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -108,6 +148,10 @@ class RunTable:
         """At most `limit` runs, the last called first."""
         return [run for run, _ in zip(reversed(self._runs.values()), range(limit), strict=False)]
 
+    def every(self) -> list[Run]:
+        """All runs, least recently called first: a copy, to be looked through at leisure."""
+        return list(self._runs.values())
+
     def find(self, run_id: str, now_s: float, retention_s: float) -> Run | None:
         """The run that is being called, or None if it is new or forgotten."""
         run = self._runs.get(run_id)
@@ -118,6 +162,8 @@ class RunTable:
             return None
         run.last_s = now_s
         self._runs.move_to_end(run_id)
+        if not run.is_dirty:
+            self.changes.note(run)
         return run
 
     def has_room(self, now_s: float, rule: BudgetRule) -> bool:
@@ -136,12 +182,16 @@ class RunTable:
     def add(self, run: Run) -> None:
         """Remember a new run; ask `has_room` first."""
         self._runs[run.run_id] = run
+        if not run.is_dirty:
+            self.changes.note(run)
 
     def touch(self, run: Run, now_s: float) -> None:
         """A call of the run ended. Nothing happens to a run that was forgotten meanwhile."""
         if self._runs.get(run.run_id) is run:
             run.last_s = now_s
             self._runs.move_to_end(run.run_id)
+            if not run.is_dirty:
+                self.changes.note(run)
 
     def forget(self, run_id: str) -> bool:
         """Drop a run; its next call starts it anew."""
@@ -151,7 +201,27 @@ class RunTable:
         if run.loops is not None:
             self._loop_keys -= len(run.loops)
             run.loops = None
+        self.changes.forget(run_id)
         return True
+
+    def take_changes(self, limit: int, now: Instant) -> dict[str, KeptRun | None]:
+        """What changed since last time, by run id, at most `limit` runs; None: forgotten."""
+        changed, gone = self.changes.take(limit)
+        taken: dict[str, KeptRun | None] = dict.fromkeys(gone)
+        for run in changed:
+            if self._runs.get(run.run_id) is run:  # else a late call of a forgotten one
+                taken[run.run_id] = run.kept(now)
+        return taken
+
+    def restore(self, kept: Iterable[KeptRun], now: Instant, retention_s: float) -> None:
+        """Fill the empty table with what was kept. Whatever still binds comes back, even beyond
+        `max_runs`; what is past its retention is forgotten."""
+        runs = sorted((Run.revived(one, now) for one in kept), key=_last_s)
+        for run in runs:
+            if now.monotonic_s - run.last_s >= retention_s:
+                self.changes.forget(run.run_id)
+            else:
+                self._runs[run.run_id] = run
 
     def learn(self, run: Run, loop_key: int) -> bool:
         """Count one pass of `loop_key`; False if there is no room for another key."""
@@ -176,6 +246,10 @@ class RunTable:
         if loops[loop_key] == 0:
             del loops[loop_key]
             self._loop_keys -= 1
+
+
+def _last_s(run: Run) -> float:
+    return run.last_s
 
 
 _RULES = {

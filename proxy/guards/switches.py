@@ -77,12 +77,16 @@ class Switches:
     def restore(self, switch: Switch) -> bool:
         """Put back a switch that was kept across a restart; False if its time is over.
 
-        What is left of its time is read off the wall clock, the only one that survives a restart.
-        Raises ValueError as `engage` does.
+        What is left of its time is read off the wall clock, the only one that survives a restart;
+        never more than it was given, in case that clock was set back. Raises ValueError as
+        `engage` does.
         """
-        ttl_s = None if switch.expires_s is None else switch.expires_s - self._clock.wall()
-        if ttl_s is not None and ttl_s <= 0:
-            return False
+        ttl_s = None
+        if switch.expires_s is not None:
+            expires_s = switch.expires_s
+            ttl_s = min(expires_s - self._clock.wall(), expires_s - switch.since_s)
+            if ttl_s <= 0:
+                return False
         _checked_key(switch.key)
         self._put(switch._replace(reason=_checked_reason(switch.reason)), ttl_s)
         return True

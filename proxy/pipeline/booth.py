@@ -15,6 +15,7 @@ from proxy.model.record import CallRecord
 from proxy.pipeline.live import LiveCalls, Spawn
 from proxy.policy.policy import Policy
 from proxy.telemetry.captures import CaptureBudget
+from proxy.telemetry.spotlight import Spotlight
 from proxy.upstream.pool import Pool
 
 
@@ -23,7 +24,8 @@ class Booth:
     """`policy` is replaced whole; everything else outlives it.
 
     `report` is told of each finished call, once, and how many bytes it holds of `captures`.
-    `spawn` runs background work in the app's task group. `via` is our Via line, with a token that
+    `spawn` runs background work in the app's task group. `spotlight` shows more of some calls for
+    a while. `via` is our Via line, with a token that
     names this process.
     """
 
@@ -41,5 +43,6 @@ class Booth:
     report_bug: Callable[[BaseException], None]
     spawn: Spawn
     via: bytes
+    spotlight: Spotlight = field(default_factory=Spotlight)
     live: LiveCalls = field(default_factory=LiveCalls)
     is_draining: bool = False

@@ -140,6 +140,10 @@ def _select_and_authorize(visit: Visit, gateway_rule: ToolRule | None) -> None:
 def _prepare(visit: Visit, upload: Upload, hops: int | None) -> Outgoing:
     """The head that goes upstream, and copies for the record if this run is sampled."""
     head, policy, record = visit.exchange.head, visit.policy, visit.record
+    spotlight = visit.booth.spotlight
+    if spotlight.is_on:
+        run_id, now_s = visit.call.caller.run_id, visit.booth.clock.monotonic()
+        policy = visit.policy = spotlight.shown(policy, run_id, visit.rule.name, now_s)
     rule = policy.observability
     if rule.sampled_tool_results and is_sampled(visit.call.caller.run_id, rule.result_sample_rate):
         size = _HEADS_BYTES + 2 * rule.max_result_bytes

@@ -78,6 +78,19 @@ READ_METRICS: tuple[Metric, ...] = (
     Metric("toolbooth_capture_bytes", _G, (), "Memory held by bodies of sampled records."),
     Metric("toolbooth_record_sink_errors_total", _C, (), "Failed writes of call records."),
     Metric("toolbooth_policy_info", _I, ("version",), "The policy in force."),
+    Metric(
+        "toolbooth_policy_reloads_total", _C, ("result",),
+        "Policies offered while running, by result: ok, unchanged, failed.",
+    ),
+    Metric(
+        "toolbooth_policy_last_reload_success", _G, (),
+        "0 while the last policy offered was refused and the one before it stays in force.",
+    ),
+    Metric(
+        "toolbooth_state_lag_seconds", _G, (),
+        "How old the oldest change of budgets may be that a crash now would forget.",
+    ),
+    Metric("toolbooth_state_write_errors_total", _C, (), "Failed attempts to write state."),
     Metric("toolbooth_build_info", _I, ("version",), "The version that is running."),
     Metric("toolbooth_draining", _G, (), "1 while shutting down."),
     Metric("toolbooth_event_loop_lag_seconds", _G, (), "How late the event loop last was."),

@@ -147,3 +147,32 @@ def test_a_call_seen_twice_is_shown_once(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_call_is_one_visible_line(values: dict[str, object], line: str) -> None:
     """Aligned, cut, and escaped."""
     assert call_line(values) == line
+
+
+def test_a_misspelt_tool_is_not_silence(sidecar: Sidecar, toolbooth: Toolbooth) -> None:
+    """Nobody waits for calls of a tool that does not exist."""
+    sidecar.do(lambda: sidecar.desk.see_call())
+    result = toolbooth("tail", "--no-follow", "--tool", "search.raed")
+    assert (result.code, result.out) == (1, "")
+    assert "did you mean search.read?" in result.err
+
+
+class _Policies(ControlClient):
+    """A stream that tells of a policy that was loaded and of one that was not."""
+
+    def __init__(self) -> None:
+        super().__init__(ListenAddress("tcp", "127.0.0.1", 1), None)
+
+    def events(self) -> Iterator[Event]:
+        loaded: View = {"action": "loaded", "version": "6c098e8f6415"}
+        failed: View = {"action": "failed", "version": "x", "detail": "2 errors\x1b[2J"}
+        return iter([Event("policy", loaded), Event("policy", failed)])
+
+
+def test_policies_are_told_among_the_calls(capsys: pytest.CaptureFixture[str]) -> None:
+    wanted = argparse.Namespace(tool=None, code=None, run=None, n=0, follow=True, json=False)
+    assert tail(_Policies(), wanted) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "-- policy loaded (version 6c098e8f6415)",
+        "-- policy NOT LOADED (2 errors\\x1b[2J)",
+    ]

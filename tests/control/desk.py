@@ -1,7 +1,9 @@
 """An operator's desk for tests: the real guards and figures behind the real operator."""
 
+from pathlib import Path
 from typing import NamedTuple
 
+from proxy.app.reload import Loaded, PolicyKeeper
 from proxy.control.access import Access
 from proxy.control.operator import Operator
 from proxy.guards.breaker import Breakers
@@ -9,10 +11,11 @@ from proxy.guards.budget import Ledger, Reservation
 from proxy.guards.switches import Switches
 from proxy.model.call import Caller, Kind
 from proxy.policy.compile import load_policy
-from proxy.policy.policy import ObservabilityRule
+from proxy.policy.policy import ObservabilityRule, Policy
 from proxy.telemetry.metrics import Figures
 from proxy.telemetry.recent import RecentCalls
 from proxy.telemetry.redact import Redactor
+from proxy.telemetry.spotlight import Spotlight
 from tests.fakes.clock import FakeClock
 from tests.telemetry.records import make_record
 
@@ -55,6 +58,17 @@ class Desk:
         self.redactor = Redactor(ObservabilityRule().redact)
         self.audited: list[dict[str, object]] = []
         self.is_draining = False
+        self.spotlight = Spotlight()
+        self.widened: list[int] = []
+        self.keeper = PolicyKeeper(
+            Path("/nonexistent/policy.yaml"),
+            {},
+            Loaded(self.policy, self.redactor, POLICY.encode()),
+            redactor_of=lambda policy: Redactor(policy.observability.redact),
+            adopt=self._adopt,
+            clock=self.clock,
+            audit=self.audited.append,
+        )
         self.operator = Operator(
             policy=lambda: self.policy,
             switches=self.switches,
@@ -65,10 +79,16 @@ class Desk:
             clock=self.clock,
             started_wall_s=self.clock.wall(),
             is_draining=lambda: self.is_draining,
-            in_flight={"search.read": 3}.get,  # type: ignore[arg-type]
+            in_flight=lambda name: {"search.read": 3}.get(name, 0),
             audit=self.audited.append,
             listeners=lambda: {"proxy": "127.0.0.1:8080"},
+            policies=self.keeper,
+            spotlight=self.spotlight,
+            widen=self.widened.append,
         )
+
+    def _adopt(self, policy: Policy, redactor: Redactor) -> None:
+        self.policy, self.redactor = policy, redactor
 
     def see_call(self, number: int = 1, **values: object) -> None:
         """A call ends."""

@@ -92,6 +92,11 @@ def code_of(verdict: Visitor | Problem) -> str:
             "let in",
             id="JSON with a parameter",
         ),
+        pytest.param(
+            [HOST, ("Content-Length", "9"), ("Content-Type", "application/yaml"), BEARER],
+            "let in",
+            id="a policy",
+        ),
         pytest.param([HOST], "token_required", id="no token"),
         pytest.param([HOST, ("Authorization", "Basic YTph")], "token_required", id="Basic"),
         pytest.param([HOST, BEARER, BEARER], "token_required", id="two Authorizations"),

@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
 from proxy import __version__
-from proxy.control import api
+from proxy.control import body
 from proxy.control.access import Access
 from proxy.control.api import control_app
 from proxy.model.reason import Reason
@@ -230,13 +230,20 @@ async def test_status(client: Client, desk: Desk) -> None:
     status = await read(client, "/v1/status")
     warnings = status["policy"].pop("warnings")
     assert len(warnings) == len(desk.policy.warnings)
+    assert status["policy"].pop("loaded") == "2027-01-15T08:00:00.000Z"
     assert status == {
         "version": __version__,
         "started": "2027-01-15T08:00:00.000Z",
         "uptime_seconds": 90,
         "draining": True,
         "listeners": {"proxy": "127.0.0.1:8080"},
-        "policy": {"version": desk.policy.version, "tools": 3, "allowed": 2},
+        "policy": {
+            "version": desk.policy.version,
+            "tools": 3,
+            "allowed": 2,
+            "source": "file",
+            "last_error": None,
+        },
         "switches": {"engaged": 1, "by_policy": 1},
         "runs": 0,
         "totals": {"calls": 2, "errors": 0, "refusals": 1},
@@ -246,7 +253,6 @@ async def test_status(client: Client, desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status", "allow"),
     [
-        ("GET", "/", 404, None),
         ("GET", "/v1", 404, None),
         ("GET", "/v1/nothing", 404, None),
         ("GET", "/v1/tools/", 404, None),
@@ -254,7 +260,10 @@ async def test_status(client: Client, desk: Desk) -> None:
         ("DELETE", "/v1/%73witches/all", 404, None),
         ("POST", "/v1/tools", 405, "GET, HEAD"),
         ("OPTIONS", "/v1/tools", 405, "GET, HEAD"),
-        ("DELETE", "/v1/runs/r1", 405, "GET, HEAD"),
+        ("PUT", "/v1/runs/r1", 405, "DELETE, GET, HEAD, PATCH"),
+        ("DELETE", "/v1/runs", 405, "GET, HEAD"),
+        ("POST", "/v1/policy", 405, "GET, HEAD, PUT"),
+        ("GET", "/v1/policy/explain", 405, "POST"),
         ("GET", "/v1/switches/all", 405, "DELETE, PUT"),
         ("PUT", "/v1/switches", 405, "GET, HEAD"),
         ("HEAD", "/v1/events", 405, "GET"),
@@ -322,6 +331,9 @@ KILL = b'{"reason": "x"}'
         ),
         pytest.param(
             "PUT", {**ADMIN, "Content-Type": "text/plain"}, KILL, 415, id="JSON said to be text"
+        ),
+        pytest.param(
+            "PUT", {**ADMIN, "Content-Type": "text/yaml"}, KILL, 415, id="JSON said to be YAML"
         ),
         pytest.param("PUT", {**ADMIN}, None, 400, id="no body"),
         pytest.param("PUT", {**JSON, **ADMIN}, b"{", 400, id="broken JSON"),
@@ -391,7 +403,7 @@ async def test_a_body_that_trickles_is_not_waited_for(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """408 after a while, so that nobody holds connections for nothing."""
-    monkeypatch.setattr(api, "BODY_LIMIT_S", 0.02)
+    monkeypatch.setattr(body, "LIMIT_S", 0.02)
     reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
     writer.write(
         b"PUT /v1/switches/all HTTP/1.1\r\nHost: 127.0.0.1\r\n"

@@ -1,5 +1,7 @@
 """What the audit is told."""
 
+import pytest
+
 from proxy.control.access import Role, Visitor
 from proxy.control.audit import REFUSED_PER_SECOND, RefusedAttempts, audit_entry
 from proxy.control.problem import Problem
@@ -45,3 +47,26 @@ def test_a_flood_of_attempts_is_cut_and_counted() -> None:
     attempts.tell(None, "GET", "/v1/tools", WRONG)
     assert "suppressed" not in entries[-1]
     assert attempts.suppressed_total == 100 - REFUSED_PER_SECOND
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "action", "key"),
+    [
+        ("PUT", "/v1/switches/run%3Aa", "switch.engage", "run:a"),
+        ("DELETE", "/v1/switches/all", "switch.release", "all"),
+        ("PATCH", "/v1/runs/a%2Fb", "run.limit", "run:a/b"),
+        ("DELETE", "/v1/runs/a", "run.forget", "run:a"),
+        ("PUT", "/v1/policy", "policy.put", ""),
+        ("PATCH", "/v1/observability", "observability.raise", ""),
+        ("DELETE", "/v1/observability", "observability.reset", ""),
+        ("POST", "/v1/policy", "POST", "/v1/policy"),
+    ],
+)
+def test_refused_acts_have_the_names_of_those_done(
+    method: str, path: str, action: str, key: str
+) -> None:
+    """So that one search finds both."""
+    entries: list[dict[str, object]] = []
+    refused = RefusedAttempts(entries.append, FakeClock())
+    refused.tell(None, method, path, Problem(401, "token_required", "Why."))
+    assert [(entry["action"], entry["key"]) for entry in entries] == [(action, key)]

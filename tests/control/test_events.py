@@ -11,8 +11,9 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from proxy.control import events
 from proxy.control.api import control_app
-from proxy.control.events import EventStream, SwitchFeed, SwitchTail
-from tests.control.desk import Desk, open_access
+from proxy.control.events import ChangeFeed, ChangeTail, EventStream
+from proxy.policy.problem import PolicyError
+from tests.control.desk import POLICY, Desk, open_access
 
 Client: TypeAlias = TestClient[web.Request, web.Application]
 
@@ -54,6 +55,23 @@ async def test_calls_and_switches_are_told(client: Client, desk: Desk) -> None:
         assert (name, change["action"]) == ("switch", "engaged")
         desk.switches.release("all")
         assert (await next_event(stream))[1]["action"] == "released"
+
+
+async def test_policies_are_told(client: Client, desk: Desk) -> None:
+    """Those that are loaded and those that are refused."""
+    async with client.get("/v1/events") as stream:
+        await stream.content.readuntil(b"\n\n")
+        await desk.keeper.put(POLICY.replace("hidden", "shown").encode(), lambda _: True)
+        name, change = await next_event(stream)
+        assert (name, change["action"], change["version"]) == (
+            "policy", "loaded", desk.policy.version,
+        )  # fmt: skip
+        with pytest.raises(PolicyError):
+            await desk.keeper.put(b"nonsense: 1", lambda _: True)
+        name, change = await next_event(stream)
+        assert (name, change["action"], change["version"]) == (
+            "policy", "failed", desk.policy.version,
+        )  # fmt: skip
 
 
 async def test_an_expiry_is_told_at_the_next_heartbeat(client: Client, desk: Desk) -> None:
@@ -116,7 +134,7 @@ async def test_a_reader_that_reads_nothing_is_let_go(
     monkeypatch.setattr(events, "WRITE_LIMIT_S", 0.01)
     calls = desk.recent.subscribe()
     assert calls is not None
-    feed = SwitchFeed(desk.switches)
+    feed = ChangeFeed(desk.switches, desk.keeper)
     stream = EventStream(cast("web.StreamResponse", StuckResponse()), calls, feed)
     async with asyncio.timeout(5):
         await stream.run(asyncio.Event())
@@ -125,19 +143,19 @@ async def test_a_reader_that_reads_nothing_is_let_go(
 
 def test_a_full_tail_counts_what_it_drops() -> None:
     """Kills go on whoever reads."""
-    tail = SwitchTail(limit=1)
-    tail.offer({"n": 1})
-    tail.offer({"n": 2})
+    tail = ChangeTail(limit=1)
+    tail.offer("switch", {"n": 1})
+    tail.offer("switch", {"n": 2})
     assert tail.dropped == 1
 
 
 async def test_changes_before_a_subscription_are_not_told(desk: Desk) -> None:
     """The feed looks only while somebody listens, and starts from what is."""
-    feed = SwitchFeed(desk.switches)
+    feed = ChangeFeed(desk.switches, desk.keeper)
     desk.switches.engage("all", "old", "alice")
     tail = feed.subscribe()
     desk.switches.engage("writes", "new", "alice")
-    change = await tail.next()
+    _, change = await tail.next()
     assert change["action"] == "engaged"
     assert "writes" in str(change)
     feed.forget(tail)

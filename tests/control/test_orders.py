@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from proxy.control.orders import (
     LONGEST_TTL_S,
     CallQuery,
+    RunQuery,
     SwitchOrder,
     read_call_query,
     read_name,
@@ -120,7 +121,8 @@ def test_call_queries() -> None:
     full = {"tool": "a", "code": "timeout", "run": "r", "limit": "7"}
     assert read_call_query(full) == CallQuery("a", Reason.TIMEOUT, "r", 7)
     assert read_call_query({"limit": "999999"}).limit == 1000
-    assert read_run_query({"limit": "1"}) == 1
+    assert read_run_query({"limit": "1"}) == RunQuery(1, "last")
+    assert read_run_query({"sort": "spend"}) == RunQuery(100, "spend")
 
 
 @pytest.mark.parametrize(

@@ -260,3 +260,16 @@ def test_a_kept_switch_without_ttl_comes_back_and_an_expired_one_does_not() -> N
     assert [switch.key for switch in switches.active()] == ["all"]
     with pytest.raises(ValueError, match="tool:NAME"):
         switches.restore(Switch("bad", "r", "ops", 0.0, None))
+
+
+def test_a_wall_clock_set_back_makes_no_switch_longer_than_it_was_ordered() -> None:
+    """A minute is at most a minute after a restart, not a minute and the year between."""
+    clock = FakeClock()
+    kept = Switches(clock).engage("all", "r", "ops", ttl_s=60)
+    clock.jump_wall(-365 * 86_400)
+    restarted = Switches(clock)
+    assert restarted.restore(kept)
+    clock.advance(59.9)
+    assert reason_of(restarted) is Reason.ALL_DISABLED
+    clock.advance(0.1)
+    assert reason_of(restarted) is None

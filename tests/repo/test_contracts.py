@@ -64,6 +64,7 @@ def test_no_file_can_stop_verifying_certificates() -> None:
 _CATCH_ALL = {
     "pipeline/handle.py": "a bug in the walk refuses the call",
     "app/tasks.py": "one broken task must not end all others",
+    "app/reload.py": "no document may end the keeping of policies",
     "upstream/tunnel.py": "whatever a tunnel's judge raises ends the tunnel",
     "telemetry/recorder.py": "costs one record, not the log",
     "telemetry/metrics.py": "costs one metric, not the page",

@@ -1,0 +1,142 @@
+"""A policy is swapped while calls are under way: real sockets on loopback, in the test's loop."""
+
+import asyncio
+
+from proxy.app.assemble import swap_policy
+from proxy.policy.compile import load_policy
+from tests.fakes.origin import Origin, OriginConnection, answer_all
+from tests.fakes.sidecar import Sidecar, policy_text, read_answer
+
+
+def swap(sidecar: Sidecar, text: str) -> None:
+    policy = load_policy(text)
+    redactor = sidecar.telemetry.redactor_of(policy)
+    swap_policy(sidecar.booth, sidecar.telemetry, policy, redactor)
+
+
+def without_echo(port: int) -> str:
+    return policy_text(port).replace("allowlist: [echo]", "allowlist: [other]")
+
+
+async def _until_live(sidecar: Sidecar) -> None:
+    async with asyncio.timeout(5):
+        while not len(sidecar.booth.live):
+            await asyncio.sleep(0)
+
+
+async def _hold(connection: OriginConnection) -> None:
+    """Begins an answer and goes on with it for ever."""
+    await connection.read_head()
+    await connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+    await asyncio.Event().wait()
+
+
+async def test_the_next_call_meets_the_new_policy() -> None:
+    async with Origin() as origin, Sidecar(policy_text(origin.port)) as sidecar:
+        assert (await sidecar.get(f"{origin.url}/")).startswith(b"HTTP/1.1 200")
+        swap(sidecar, without_echo(origin.port))
+        assert b"tool_not_allowed" in await sidecar.get(f"{origin.url}/")
+        swap(sidecar, policy_text(origin.port))
+        assert (await sidecar.get(f"{origin.url}/")).startswith(b"HTTP/1.1 200")
+        versions = [record.policy_version for record in sidecar.records]
+        assert versions[0] == versions[2] != versions[1]
+
+
+async def test_a_call_under_way_keeps_the_rules_it_was_let_through_with() -> None:
+    """Its budget and its timeout were reserved under them."""
+    gate = asyncio.Event()
+
+    async def wait(connection: OriginConnection) -> None:
+        await gate.wait()
+        await answer_all(connection)
+
+    async with Origin(wait) as origin, Sidecar(policy_text(origin.port)) as sidecar:
+        call = asyncio.ensure_future(sidecar.get(f"{origin.url}/"))
+        await _until_live(sidecar)
+        tighter = policy_text(origin.port, extra="budgets: {max_bytes: 1}\n")
+        swap(sidecar, tighter)
+        gate.set()
+        assert (await call).startswith(b"HTTP/1.1 200")
+        assert sidecar.records[0].policy_version != sidecar.booth.policy.version
+
+
+async def test_a_stream_that_the_new_policy_refuses_ends() -> None:
+    """At once, cut so that the client sees it, with its record."""
+    async with Origin(_hold) as origin, Sidecar(policy_text(origin.port)) as sidecar:
+        reader, writer = await sidecar.open()
+        host = f"127.0.0.1:{origin.port}"
+        writer.write(f"GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        async with asyncio.timeout(5):
+            await reader.readuntil(b"hello")
+            loop = asyncio.get_running_loop()
+            swapped_s = loop.time()
+            swap(sidecar, without_echo(origin.port))
+            rest = await reader.read()
+        assert loop.time() - swapped_s < 1
+        assert not rest.endswith(b"0\r\n\r\n")
+        writer.close()
+        assert [str(record.code) for record in sidecar.records] == ["tool_not_allowed"]
+
+
+async def _tunnel(sidecar: Sidecar, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await sidecar.open()
+    writer.write(f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+    assert (await read_answer(reader, is_head=True)).startswith(b"HTTP/1.1 200")
+    writer.write(b"\x00\x01not TLS, not HTTP")
+    return reader, writer
+
+
+async def _silent(connection: OriginConnection) -> None:
+    await connection.read_some()
+    await connection.send(b"heard")
+    await asyncio.Event().wait()
+
+
+async def test_a_tunnel_that_the_new_policy_refuses_ends() -> None:
+    async with Origin(_silent) as origin, Sidecar(policy_text(origin.port)) as sidecar:
+        reader, writer = await _tunnel(sidecar, origin.port)
+        async with asyncio.timeout(5):
+            await reader.readexactly(5)
+            swap(sidecar, without_echo(origin.port))
+            assert await reader.read() == b""
+        writer.close()
+        assert [str(record.code) for record in sidecar.records] == ["tool_not_allowed"]
+
+
+async def test_a_tunnel_outlives_a_policy_that_only_renames_its_tool() -> None:
+    """And from then on it is the new tool's: its switch ends it."""
+    async with Origin(_silent) as origin, Sidecar(policy_text(origin.port)) as sidecar:
+        reader, writer = await _tunnel(sidecar, origin.port)
+        async with asyncio.timeout(5):
+            await reader.readexactly(5)
+            swap(sidecar, policy_text(origin.port).replace("echo", "renamed"))
+            await asyncio.sleep(0.02)
+            assert not sidecar.records
+            sidecar.booth.switches.engage("tool:renamed", "leak", "alice")
+            assert await reader.read() == b""
+        writer.close()
+        assert [str(record.code) for record in sidecar.records] == ["tool_disabled"]
+
+
+async def test_a_stream_of_a_tool_that_the_file_switches_off_ends() -> None:
+    """`tools.disabled` is a kill that comes with the file."""
+    async with Origin(_silent) as origin, Sidecar(policy_text(origin.port)) as sidecar:
+        reader, writer = await _tunnel(sidecar, origin.port)
+        async with asyncio.timeout(5):
+            await reader.readexactly(5)
+            text = policy_text(origin.port).replace("allowlist:", "disabled: [echo]\n  allowlist:")
+            swap(sidecar, text)
+            assert await reader.read() == b""
+        writer.close()
+        assert [str(record.code) for record in sidecar.records] == ["tool_disabled"]
+
+
+async def test_a_raised_capture_is_redacted_as_far_as_it_reaches() -> None:
+    """The redactor looks at no less than what is captured, also after the next swap."""
+    async with Origin() as origin, Sidecar(policy_text(origin.port)) as sidecar:
+        telemetry, policy = sidecar.telemetry, sidecar.booth.policy
+        before = telemetry.redactor_of(policy)
+        telemetry.widen(policy, 200_000)
+        for redactor in (telemetry._redactor, telemetry.redactor_of(policy)):
+            assert redactor._limit_bytes > before._limit_bytes
+            assert redactor._limit_bytes >= 200_000
