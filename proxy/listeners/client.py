@@ -195,7 +195,10 @@ class ClientConnection(asyncio.Protocol):
             self._buffer = rest
             return self._exchange_for(head, NO_CONTENT)
         exchange = self._exchange_for(head, framing)
-        self._buffer = rest if exchange.body.is_over else exchange.body.feed(rest) if rest else b""
+        if not exchange.body.is_over:
+            self._resume()  # pipelined bytes may have paused it, and now content has to come
+            rest = exchange.body.feed(rest) if rest else b""
+        self._buffer = rest
         return exchange
 
     def _exchange_for(self, head: RequestHead, framing: Framing) -> ClientExchange:
@@ -313,6 +316,8 @@ class ClientConnection(asyncio.Protocol):
         refusal = Refusal(Reason.BUSY, "The sidecar has too many connections.", "", 1000)
         self.front.refuse(exchange, refusal, self.front.next_call_id(), is_inside=False)
         self._end()
+        if self._transport is not None:  # nobody else watches a connection that was not admitted
+            self._loop.call_later(self.front.limits.linger_s, self._transport.abort)
 
     def _end(self) -> None:
         """Close without losing the last answer: bytes still coming in would make the system send

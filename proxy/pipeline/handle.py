@@ -18,6 +18,7 @@ nothing, resolved no name and opened no connection.
 """
 
 import asyncio
+import contextlib
 
 from proxy.model.call import Mode, ToolCall
 from proxy.model.errors import BadMessage, Refusal, Stopped, UpstreamFailed
@@ -87,6 +88,7 @@ async def handle(
         if refusal is not None:
             _refuse(visit, refusal)
         _close_record(visit)
+    await _absorb_late_stop()
 
 
 async def _walk(visit: Visit, gateway_rule: ToolRule | None) -> None:
@@ -196,6 +198,16 @@ def _close_record(visit: Visit) -> None:
         record.request_bytes = visit.exchange.body.size
     record.total_ms = (booth.clock.monotonic() - visit.call.started_s) * 1000
     booth.report(record, visit.captured_bytes)
+
+
+async def _absorb_late_stop() -> None:
+    """A call that was stopped when it no longer waited for anything has ended by itself; the
+    cancellation must not reach the next request of the same connection."""
+    task = _this_task()
+    while task.cancelling():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
+        task.uncancel()
 
 
 def _this_task() -> "asyncio.Task[None]":

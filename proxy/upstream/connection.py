@@ -64,6 +64,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._failure: UpstreamFailed | None = None
         self._keep = False
         self._closed = False
+        self._is_paused = False
         self._resumed: asyncio.Future[None] | None = None
         self._idle_limit_s = 0.0
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -228,8 +229,8 @@ class UpstreamConnection(asyncio.Protocol):
     def _keep_pending(self, content: bytes) -> None:
         self._pending.append(content)
         self._pending_bytes += len(content)
-        if self._pending_bytes > _MAX_PENDING_BYTES and self._transport is not None:
-            self._transport.pause_reading()
+        if self._pending_bytes > _MAX_PENDING_BYTES:
+            self.pause()
 
     def _end_content(self) -> None:
         self._decoder = None
@@ -245,8 +246,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._sink = sink
         for content in self._pending:
             sink(content)
-        if self._pending_bytes > _MAX_PENDING_BYTES:
-            self.resume()
+        self.resume()
         self._pending.clear()
         self._pending_bytes = 0
         try:
@@ -263,12 +263,14 @@ class UpstreamConnection(asyncio.Protocol):
 
     def pause(self) -> None:
         """The client reads slowly: stop reading, so that memory stays flat."""
-        if self._transport is not None and not self._closed:
+        if self._transport is not None and not self._closed and not self._is_paused:
+            self._is_paused = True
             self._transport.pause_reading()
 
     def resume(self) -> None:
         """The client caught up."""
-        if self._transport is not None and not self._closed:
+        if self._transport is not None and not self._closed and self._is_paused:
+            self._is_paused = False
             self._transport.resume_reading()
 
     def _check_idle(self) -> None:
@@ -299,6 +301,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def finish(self) -> None:
         """Forget the exchange, so that the pool can keep the connection."""
+        self.resume()  # a slow client may have been the last to read from it
         self._answer = None
         self._on_interim = None
         self._failure = None
