@@ -22,13 +22,14 @@ from proxy.wire.forward import nominated
 from proxy.wire.head import RequestHead, find_head_end, parse_request_head
 
 if TYPE_CHECKING:
-    from proxy.listeners.front import Front
+    from proxy.listeners.front import Front, FrontLimits
 
 _MAX_WAITING_BYTES = 64 * 1024  # pipelined bytes held while a call walks
 _WRITE_HIGH_BYTES = 256 * 1024
 _HALF_CLOSE_GRACE_S = 1.0  # a client that only half-closed still gets an answer this fast
 _CUT_GRACE_S = 0.5
 _GONE = Refusal(Reason.CLIENT_GONE, "The client closed its connection.")
+_CUT_SHORT = BadMessage("The request's content was cut short.")
 _UNREADABLE = RequestHead("", "", 1, [], {})
 _UPPER_A, _UPPER_Z, _LOWER_A, _LOWER_Z = 65, 90, 97, 122
 
@@ -38,8 +39,8 @@ class ClientConnection(asyncio.Protocol):
 
     __slots__ = (
         "_buffer", "_eof", "_exchange", "_flow", "_inside", "_is_paused", "_is_tunnel",
-        "_linger_since_s", "_loop", "_searched", "_task", "_transport", "_waiter", "_writable",
-        "client_address", "front", "is_lost", "quiet_since_s",
+        "_linger_since_s", "_loop", "_searched", "_task", "_transport", "_unsent", "_waiter",
+        "_writable", "client_address", "front", "is_lost", "quiet_since_s",
     )  # fmt: skip
 
     def __init__(self, front: "Front", inside: Inside | None = None) -> None:
@@ -58,6 +59,7 @@ class ClientConnection(asyncio.Protocol):
         self._is_paused = False
         self._is_tunnel = False
         self._linger_since_s = 0.0
+        self._unsent = 0
         self._task: asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
@@ -102,7 +104,7 @@ class ClientConnection(asyncio.Protocol):
         self._eof = True
         exchange = self._exchange
         if exchange is not None:
-            exchange.body.fail(BadMessage("The request's content was cut short."))
+            exchange.body.fail(_CUT_SHORT)
             self._loop.call_later(_HALF_CLOSE_GRACE_S, self._stop_walk, exchange)
         self._wake()
         return not self._linger_since_s
@@ -198,6 +200,8 @@ class ClientConnection(asyncio.Protocol):
         if not exchange.body.is_over:
             self._resume()  # pipelined bytes may have paused it, and now content has to come
             rest = exchange.body.feed(rest) if rest else b""
+            if self._eof:
+                exchange.body.fail(_CUT_SHORT)
         self._buffer = rest
         return exchange
 
@@ -329,20 +333,25 @@ class ClientConnection(asyncio.Protocol):
             transport.close()
             return
         self._linger_since_s = self._loop.time()
+        self._unsent = transport.get_write_buffer_size()
         self._buffer = b""
         if transport.can_write_eof():
             transport.write_eof()
         self._resume()
 
-    def check(self, now_s: float, limits: "tuple[float, float, float]") -> None:
-        """Called about once a second: `limits` are head, keep-alive and linger times in seconds."""
-        head_s, keep_alive_s, linger_s = limits
+    def check(self, now_s: float, limits: "FrontLimits") -> None:
+        """Called about once a second."""
+        head_s, keep_alive_s, linger_s, stall_s, _ = limits
         transport = self._transport
         if transport is None:
             return
         if self._linger_since_s:
-            if now_s - self._linger_since_s > linger_s:
+            unsent = transport.get_write_buffer_size()
+            if unsent < self._unsent:  # the client still reads: it gets its answer to the end
+                self._linger_since_s = now_s
+            elif now_s - self._linger_since_s > (stall_s if unsent else linger_s):
                 transport.abort()
+            self._unsent = unsent
         elif self._exchange is None:
             quiet_s = now_s - self.quiet_since_s
             if self._buffer and quiet_s > head_s:
@@ -351,6 +360,8 @@ class ClientConnection(asyncio.Protocol):
                 self._wake()
                 transport.close()
             elif not self._buffer and quiet_s > keep_alive_s:
+                self._linger_since_s = now_s  # closing flushes, which may take for ever
+                self._unsent = transport.get_write_buffer_size()
                 transport.close()
 
     def close_idle(self) -> None:

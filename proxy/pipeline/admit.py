@@ -54,8 +54,10 @@ async def admit(visit: Visit, upload: Upload) -> None:
 
 
 async def _loop_key(visit: Visit, upload: Upload) -> int | None:
-    """The call's identity for loop detection, its body included; a body too large to keep makes
-    it a call of its own."""
+    """The call's identity for loop detection, its body included. A body too large to keep, or
+    that the client sends only when it is told to, makes it a call of its own."""
+    if b"expect" in visit.exchange.head.named:
+        return None
     if not await upload.keep_whole(MAX_KEPT_BYTES):
         return None
     target = visit.call.target

@@ -23,7 +23,7 @@ from proxy.pipeline.upload import Upload
 from proxy.pipeline.visit import Visit
 from proxy.upstream.connection import Answer, UpstreamConnection
 from proxy.upstream.pool import FRESH_S, MAX_IDLE_S
-from proxy.wire.forward import Outgoing
+from proxy.wire.forward import Outgoing, relayed_lines
 from proxy.wire.head import ResponseHead
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -53,9 +53,11 @@ async def attempt(
         visit.is_retried_out = True
         if wait_s is None or not budget.withdraw(rule.retries):
             break
-        if answer is not None:
+        is_all_sent = await upload.stop()
+        if answer is not None and is_all_sent:
             booth.pool.give_back(connection)
-        await upload.stop()
+        elif answer is not None:
+            connection.abort()  # it still waits for content, and would take the next head for it
         await asyncio.sleep(wait_s)
         visit.is_retried_out = False
     record.upstream_ms = (booth.clock.monotonic() - started_s) * 1000
@@ -173,5 +175,5 @@ def _expects_continue(visit: Visit) -> bool:
 
 
 def _interim_head(head: ResponseHead) -> bytes:
-    lines = [b"HTTP/1.1 %d %b" % (head.status, head.phrase), *(line for _, line in head.fields)]
+    lines = [b"HTTP/1.1 %d %b" % (head.status, head.phrase), *relayed_lines(head)]
     return b"\r\n".join(lines) + b"\r\n\r\n"

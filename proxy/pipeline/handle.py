@@ -149,7 +149,8 @@ def _prepare(visit: Visit, upload: Upload, hops: int | None) -> Outgoing:
     if record.sampled:
         visit.captured_bytes = size
         fields = [(name, line[len(name) + 1 :].strip()) for name, line in head.fields]
-        record.request = upload.capture = Capture(fields, rule.max_result_bytes)
+        record.request = Capture(fields, rule.max_result_bytes)
+        upload.capture_to(record.request)
     replace: dict[bytes, bytes] = {}
     baggage = baggage_without_run(head)
     if baggage is not None:

@@ -41,7 +41,7 @@ async def relay(
         framing = answer.framing
         length_bytes = framing.length if framing.ends is Ends.BY_LENGTH else None
         exchange.start(start, lines, length_bytes)
-        await _stream(visit, connection, content, capture)
+        await _stream(visit, connection, upload, content, capture)
     is_all_sent = await upload.stop()
     if is_all_sent:
         visit.booth.pool.give_back(connection)
@@ -50,8 +50,9 @@ async def relay(
 
 
 async def _stream(
-    visit: Visit, connection: UpstreamConnection, first: bytes, capture: Capture | None
-) -> None:
+    visit: Visit, connection: UpstreamConnection, upload: Upload, first: bytes,
+    capture: Capture | None,
+) -> None:  # fmt: skip
     exchange, record = visit.exchange, visit.record
 
     def pass_on(content: bytes) -> None:
@@ -69,6 +70,7 @@ async def _stream(
         exchange.finish()
     except BaseException:
         connection.abort()
+        await upload.stop()  # nobody will read what it would still send
         raise
     finally:
         exchange.throttle(None)
