@@ -195,7 +195,9 @@ class ClientConnection(asyncio.Protocol):
             if framing is not NO_CONTENT or b"content-length" in head.named:
                 raise BadMessage("CONNECT has no content.")
             self._buffer = rest
-            return self._exchange_for(head, NO_CONTENT)
+            tunnel = self._exchange_for(head, NO_CONTENT)
+            tunnel.keeps = False  # what follows is meant for the tunnel, granted or not
+            return tunnel
         exchange = self._exchange_for(head, framing)
         if not exchange.body.is_over:
             self._resume()  # pipelined bytes may have paused it, and now content has to come
@@ -292,7 +294,7 @@ class ClientConnection(asyncio.Protocol):
     def govern_inside(self, transport: asyncio.Transport, held: bytes, origin: Origin) -> None:
         """See `Exchange.govern_inside`."""
         exchange = self._exchange
-        if exchange is None:
+        if exchange is None or transport.is_closing():
             transport.abort()
             return
         caller = self.front.caller_of(exchange, self.client_address)
@@ -354,9 +356,11 @@ class ClientConnection(asyncio.Protocol):
             self._unsent = unsent
         elif self._exchange is None:
             quiet_s = now_s - self.quiet_since_s
-            if self._buffer and quiet_s > head_s:
+            if self._buffer and quiet_s > head_s and self._writable is None:
                 self._refuse_bytes(BadMessage("The request did not come in time.", status=408))
+                self._buffer = b""
                 self._eof = True
+                self._linger_since_s = now_s
                 self._wake()
                 transport.close()
             elif not self._buffer and quiet_s > keep_alive_s:

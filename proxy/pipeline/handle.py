@@ -85,9 +85,11 @@ async def handle(
     finally:
         exchange.on_gone = None
         booth.live.leave(live)
-        if refusal is not None:
-            _refuse(visit, refusal)
-        _close_record(visit)
+        try:
+            if refusal is not None:
+                _refuse(visit, refusal)
+        finally:
+            _close_record(visit)
     await _absorb_late_stop()
 
 

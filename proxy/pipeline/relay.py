@@ -5,6 +5,7 @@ no task woken for a chunk, paused while the client reads slowly and metered on t
 """
 
 from proxy.model.record import Capture
+from proxy.pipeline.attempt import let_go
 from proxy.pipeline.upload import Upload
 from proxy.pipeline.visit import Visit
 from proxy.upstream.connection import Answer, UpstreamConnection
@@ -42,11 +43,7 @@ async def relay(
         length_bytes = framing.length if framing.ends is Ends.BY_LENGTH else None
         exchange.start(start, lines, length_bytes)
         await _stream(visit, connection, upload, content, capture)
-    is_all_sent = await upload.stop()
-    if is_all_sent:
-        visit.booth.pool.give_back(connection)
-    else:
-        connection.abort()
+    await let_go(visit, connection, upload)
 
 
 async def _stream(

@@ -31,6 +31,7 @@ class Upload:
         "_kept",
         "_live",
         "_pump",
+        "is_sent",
     )
 
     def __init__(self, body: RequestBody, live: LiveCall) -> None:
@@ -39,6 +40,7 @@ class Upload:
         self._live = live
         self._is_over = body.is_over and body.size == 0
         self._is_too_large = False
+        self.is_sent = True  # nothing is left to send; known for sure once `stop` has been called
         self._has_started = False  # some of it has been sent
         self._pump: asyncio.Task[None] | None = None
         self._kept = bytearray()
@@ -112,15 +114,17 @@ class Upload:
         return self.is_whole
 
     async def prefetch(self) -> None:
-        """Read small content whole, so that it leaves in one write with the head."""
+        """Read content whole that is small, or of which no more will come, so that it leaves in
+        one write with the head; and is refused before anything leaves if it is malformed."""
         framing = self._body.framing
-        if framing.ends is Ends.BY_LENGTH and framing.length <= MAX_PREFETCH_BYTES:
+        is_small = framing.ends is Ends.BY_LENGTH and framing.length <= MAX_PREFETCH_BYTES
+        if is_small or self._body.is_settled:
             await self.keep_whole(MAX_PREFETCH_BYTES)
 
     def start(self, connection: UpstreamConnection, head: bytes) -> None:
         """Send the head and what is kept; the rest follows as it comes, in the background."""
         if self.is_whole:
-            self._has_started = True
+            self._has_started = self.is_sent = True
             connection.send(head + self.kept)
             return
         is_chunked = self._body.framing.ends is Ends.BY_CHUNK
@@ -148,10 +152,9 @@ class Upload:
     async def stop(self) -> bool:
         """Stop sending. True if everything had been sent."""
         pump, self._pump = self._pump, None
-        if pump is None:
-            return True
-        if pump.done():
-            return self._is_over
-        pump.cancel()
-        await asyncio.wait([pump])
-        return False
+        if pump is not None:
+            self.is_sent = pump.done() and self._is_over
+            if not pump.done():
+                pump.cancel()
+                await asyncio.wait([pump])
+        return self.is_sent

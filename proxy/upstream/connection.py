@@ -140,6 +140,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def send(self, data: bytes) -> None:
         """Write; never blocks. Bytes for a connection that is gone are dropped."""
+        if self._idle_limit_s:
+            self._heard_s = self._loop.time()  # while we speak, the upstream may well be silent
         if self._transport is not None and not self._closed:
             self._transport.write(data)
 
@@ -287,6 +289,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _check_idle(self) -> None:
         left = self._heard_s + self._idle_limit_s - self._loop.time()
+        if self._is_paused:  # it is we who do not listen
+            left = self._idle_limit_s
         if left > 0:
             self._idle_timer = self._loop.call_later(left, self._check_idle)
             return

@@ -39,8 +39,8 @@ def classify(data: bytes) -> Opening:
     Origins are lenient, so this errs on the side of HTTP, which is then read strictly: the known
     methods are compared without case, white space before and between the words may be of any
     kind, and any other first word counts where its line says `HTTP/`. But nothing is held back for
-    an unknown word: protocols that greet with one must not hang, so a request with a method of
-    its own, sent in pieces, passes as some other protocol. What stays undecided beyond
+    an unknown word alone: protocols that greet with one must not hang, so a request whose unknown
+    method comes in a piece of its own passes as some other protocol. What stays undecided beyond
     `MAX_OPENING_BYTES` is HTTP too, so no more than that is ever held.
     """
     if not data:
@@ -69,8 +69,10 @@ def _classify_line(text: str) -> Opening:
         return Opening.HTTP
     if method == "PRI" and _HTTP2_PREFACE.startswith(text[: len(_HTTP2_PREFACE)]):
         return Opening.HTTP2 if len(text) >= len(_HTTP2_PREFACE) else Opening.UNDECIDED
-    says_http = any(later.upper().startswith("HTTP/") for later in words[2:])
-    return Opening.HTTP if says_http else Opening.OTHER
+    if any(later.upper().startswith("HTTP/") for later in words[2:]):
+        return Opening.HTTP
+    looks_like_a_target = len(words) > 1 and words[1].lower().startswith(("/", "*", "http"))
+    return Opening.UNDECIDED if looks_like_a_target and not newline else Opening.OTHER
 
 
 class Hello:

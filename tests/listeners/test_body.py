@@ -62,11 +62,11 @@ async def test_a_reader_waits_for_content() -> None:
     await asyncio.sleep(0)
     assert not waiting.done()
     body.feed(b"a")
-    assert await waiting == b"a"
+    assert await asyncio.wait_for(waiting, 1) == b"a"
     waiting = asyncio.ensure_future(body.read())
     await asyncio.sleep(0)
     body.feed(b"b")
-    assert await waiting == b"b"
+    assert await asyncio.wait_for(waiting, 1) == b"b"
 
 
 async def test_a_reader_that_gives_up_loses_nothing() -> None:
@@ -102,7 +102,7 @@ async def test_a_client_that_goes_away_wakes_its_reader() -> None:
     body.fail(BadMessage("gone"))
     body.fail(BadMessage("gone again"))
     with pytest.raises(BadMessage, match=r"^gone$"):
-        await waiting
+        await asyncio.wait_for(waiting, 1)
 
 
 async def test_too_much_unread_content_stops_the_reading() -> None:

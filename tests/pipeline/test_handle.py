@@ -320,3 +320,15 @@ async def test_pipelined_content_is_read_on_after_a_pause() -> None:
             assert (await read_answer(reader)).endswith(b"ok")
         assert seen == [size]
         writer.close()
+
+
+async def test_web_pages_cannot_use_the_gateway() -> None:
+    """A request with an Origin comes from a browser, where a page may have been rebound to us."""
+    async with Origin() as origin:
+        tool = f"upstream: http://127.0.0.1:{origin.port}"
+        async with Sidecar(policy_text(origin.port, tool=tool)) as sidecar:
+            raw = (
+                b"GET /tools/echo/x HTTP/1.1\r\nHost: evil.test\r\nOrigin: http://evil.test\r\n\r\n"
+            )
+            assert (await sidecar.exchange(raw)).startswith(b"HTTP/1.1 400 ")
+            assert origin.heads == []

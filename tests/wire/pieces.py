@@ -54,7 +54,9 @@ def contradicts(verdicts: list[Opening]) -> bool:
     if not decided:
         return False
     first = verdicts[decided[0]]
-    may_follow = {first, Opening.HTTP} if first is Opening.OTHER else {first}
+    may_follow = {first}
+    if first is Opening.OTHER:
+        may_follow |= {Opening.UNDECIDED, Opening.HTTP}
     return not set(verdicts[decided[0] :]) <= may_follow
 
 
