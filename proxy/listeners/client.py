@@ -24,6 +24,7 @@ from proxy.wire.head import RequestHead, find_head_end, parse_request_head
 if TYPE_CHECKING:
     from proxy.listeners.front import Front, FrontLimits
 
+_MAX_EMPTY_BYTES = 16  # of empty lines before a request
 _MAX_WAITING_BYTES = 64 * 1024  # pipelined bytes held while a call walks
 _WRITE_HIGH_BYTES = 256 * 1024
 _HALF_CLOSE_GRACE_S = 1.0  # a client that only half-closed still gets an answer this fast
@@ -32,6 +33,17 @@ _GONE = Refusal(Reason.CLIENT_GONE, "The client closed its connection.")
 _CUT_SHORT = BadMessage("The request's content was cut short.")
 _UNREADABLE = RequestHead("", "", 1, [], {})
 _UPPER_A, _UPPER_Z, _LOWER_A, _LOWER_Z = 65, 90, 97, 122
+
+
+def _end_of_empty_lines(buffer: bytes) -> int:
+    """RFC 9112 section 2.2: empty lines before a request are ignored, but not without end. They
+    stay in the buffer until something follows, so that dripping them renews no deadline."""
+    end = 0
+    while buffer.startswith(b"\r\n", end):
+        end += 2
+    if end > _MAX_EMPTY_BYTES:
+        raise BadMessage("There are too many empty lines before the request.")
+    return end
 
 
 class ClientConnection(asyncio.Protocol):
@@ -176,10 +188,11 @@ class ClientConnection(asyncio.Protocol):
 
     def _read_head(self) -> ClientExchange | None:
         buffer = self._buffer
-        if buffer[:1] in b"\r\n":  # RFC 9112 section 2.2: an empty line before a request
-            buffer = self._buffer = buffer.removeprefix(b"\r\n")
+        if buffer[:1] == b"\r":
+            buffer = buffer[_end_of_empty_lines(buffer) :]
             if buffer in (b"", b"\r"):
                 return None
+            self._buffer = buffer
         first = buffer[0]
         if not (_UPPER_A <= first <= _UPPER_Z or _LOWER_A <= first <= _LOWER_Z):
             raise BadMessage("These bytes are not an HTTP request.")
