@@ -38,6 +38,11 @@ class ClientBody:
         """The content was malformed or cut short: what follows cannot be trusted."""
         return self._error is not None
 
+    @property
+    def is_settled(self) -> bool:
+        """See `RequestBody`."""
+        return self.is_over or self._error is not None
+
     def feed(self, data: bytes) -> bytes:
         """Take bytes off the wire; returns what follows the message."""
         if self._error is not None:

@@ -22,15 +22,28 @@ from proxy.wire.forward import nominated
 from proxy.wire.head import RequestHead, find_head_end, parse_request_head
 
 if TYPE_CHECKING:
-    from proxy.listeners.front import Front
+    from proxy.listeners.front import Front, FrontLimits
 
+_MAX_EMPTY_BYTES = 16  # of empty lines before a request
 _MAX_WAITING_BYTES = 64 * 1024  # pipelined bytes held while a call walks
 _WRITE_HIGH_BYTES = 256 * 1024
 _HALF_CLOSE_GRACE_S = 1.0  # a client that only half-closed still gets an answer this fast
 _CUT_GRACE_S = 0.5
 _GONE = Refusal(Reason.CLIENT_GONE, "The client closed its connection.")
+_CUT_SHORT = BadMessage("The request's content was cut short.")
 _UNREADABLE = RequestHead("", "", 1, [], {})
 _UPPER_A, _UPPER_Z, _LOWER_A, _LOWER_Z = 65, 90, 97, 122
+
+
+def _end_of_empty_lines(buffer: bytes) -> int:
+    """RFC 9112 section 2.2: empty lines before a request are ignored, but not without end. They
+    stay in the buffer until something follows, so that dripping them renews no deadline."""
+    end = 0
+    while buffer.startswith(b"\r\n", end):
+        end += 2
+    if end > _MAX_EMPTY_BYTES:
+        raise BadMessage("There are too many empty lines before the request.")
+    return end
 
 
 class ClientConnection(asyncio.Protocol):
@@ -38,8 +51,8 @@ class ClientConnection(asyncio.Protocol):
 
     __slots__ = (
         "_buffer", "_eof", "_exchange", "_flow", "_inside", "_is_paused", "_is_tunnel",
-        "_linger_since_s", "_loop", "_searched", "_task", "_transport", "_waiter", "_writable",
-        "client_address", "front", "is_lost", "quiet_since_s",
+        "_linger_since_s", "_loop", "_searched", "_task", "_transport", "_unsent", "_waiter",
+        "_writable", "client_address", "front", "is_lost", "quiet_since_s",
     )  # fmt: skip
 
     def __init__(self, front: "Front", inside: Inside | None = None) -> None:
@@ -58,6 +71,7 @@ class ClientConnection(asyncio.Protocol):
         self._is_paused = False
         self._is_tunnel = False
         self._linger_since_s = 0.0
+        self._unsent = 0
         self._task: asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
@@ -102,7 +116,7 @@ class ClientConnection(asyncio.Protocol):
         self._eof = True
         exchange = self._exchange
         if exchange is not None:
-            exchange.body.fail(BadMessage("The request's content was cut short."))
+            exchange.body.fail(_CUT_SHORT)
             self._loop.call_later(_HALF_CLOSE_GRACE_S, self._stop_walk, exchange)
         self._wake()
         return not self._linger_since_s
@@ -174,10 +188,11 @@ class ClientConnection(asyncio.Protocol):
 
     def _read_head(self) -> ClientExchange | None:
         buffer = self._buffer
-        if buffer[:1] in b"\r\n":  # RFC 9112 section 2.2: an empty line before a request
-            buffer = self._buffer = buffer.removeprefix(b"\r\n")
+        if buffer[:1] == b"\r":
+            buffer = buffer[_end_of_empty_lines(buffer) :]
             if buffer in (b"", b"\r"):
                 return None
+            self._buffer = buffer
         first = buffer[0]
         if not (_UPPER_A <= first <= _UPPER_Z or _LOWER_A <= first <= _LOWER_Z):
             raise BadMessage("These bytes are not an HTTP request.")
@@ -193,9 +208,16 @@ class ClientConnection(asyncio.Protocol):
             if framing is not NO_CONTENT or b"content-length" in head.named:
                 raise BadMessage("CONNECT has no content.")
             self._buffer = rest
-            return self._exchange_for(head, NO_CONTENT)
+            tunnel = self._exchange_for(head, NO_CONTENT)
+            tunnel.keeps = False  # what follows is meant for the tunnel, granted or not
+            return tunnel
         exchange = self._exchange_for(head, framing)
-        self._buffer = rest if exchange.body.is_over else exchange.body.feed(rest) if rest else b""
+        if not exchange.body.is_over:
+            self._resume()  # pipelined bytes may have paused it, and now content has to come
+            rest = exchange.body.feed(rest) if rest else b""
+            if self._eof:
+                exchange.body.fail(_CUT_SHORT)
+        self._buffer = rest
         return exchange
 
     def _exchange_for(self, head: RequestHead, framing: Framing) -> ClientExchange:
@@ -285,7 +307,7 @@ class ClientConnection(asyncio.Protocol):
     def govern_inside(self, transport: asyncio.Transport, held: bytes, origin: Origin) -> None:
         """See `Exchange.govern_inside`."""
         exchange = self._exchange
-        if exchange is None:
+        if exchange is None or transport.is_closing():
             transport.abort()
             return
         caller = self.front.caller_of(exchange, self.client_address)
@@ -313,6 +335,8 @@ class ClientConnection(asyncio.Protocol):
         refusal = Refusal(Reason.BUSY, "The sidecar has too many connections.", "", 1000)
         self.front.refuse(exchange, refusal, self.front.next_call_id(), is_inside=False)
         self._end()
+        if self._transport is not None:  # nobody else watches a connection that was not admitted
+            self._loop.call_later(self.front.limits.linger_s, self._transport.abort)
 
     def _end(self) -> None:
         """Close without losing the last answer: bytes still coming in would make the system send
@@ -324,28 +348,37 @@ class ClientConnection(asyncio.Protocol):
             transport.close()
             return
         self._linger_since_s = self._loop.time()
+        self._unsent = transport.get_write_buffer_size()
         self._buffer = b""
         if transport.can_write_eof():
             transport.write_eof()
         self._resume()
 
-    def check(self, now_s: float, limits: "tuple[float, float, float]") -> None:
-        """Called about once a second: `limits` are head, keep-alive and linger times in seconds."""
-        head_s, keep_alive_s, linger_s = limits
+    def check(self, now_s: float, limits: "FrontLimits") -> None:
+        """Called about once a second."""
+        head_s, keep_alive_s, linger_s, stall_s, _ = limits
         transport = self._transport
         if transport is None:
             return
         if self._linger_since_s:
-            if now_s - self._linger_since_s > linger_s:
+            unsent = transport.get_write_buffer_size()
+            if unsent < self._unsent:  # the client still reads: it gets its answer to the end
+                self._linger_since_s = now_s
+            elif now_s - self._linger_since_s > (stall_s if unsent else linger_s):
                 transport.abort()
+            self._unsent = unsent
         elif self._exchange is None:
             quiet_s = now_s - self.quiet_since_s
-            if self._buffer and quiet_s > head_s:
+            if self._buffer and quiet_s > head_s and self._writable is None:
                 self._refuse_bytes(BadMessage("The request did not come in time.", status=408))
+                self._buffer = b""
                 self._eof = True
+                self._linger_since_s = now_s
                 self._wake()
                 transport.close()
             elif not self._buffer and quiet_s > keep_alive_s:
+                self._linger_since_s = now_s  # closing flushes, which may take for ever
+                self._unsent = transport.get_write_buffer_size()
                 transport.close()
 
     def close_idle(self) -> None:

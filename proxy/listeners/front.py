@@ -17,11 +17,13 @@ _CHECK_EVERY_S = 1.0
 
 class FrontLimits(NamedTuple):
     """Seconds, and a count. `head_s` runs from a head's first byte to its last, however slowly
-    they drip (slowloris); `keep_alive_s` bounds the silence before one."""
+    they drip (slowloris); `keep_alive_s` bounds the silence before one. A connection that ends
+    is read on for `linger_s`, and given `stall_s` at a time to take the rest of its last answer."""
 
     head_s: float = 10.0
     keep_alive_s: float = 75.0
     linger_s: float = 2.0
+    stall_s: float = 30.0
     max_connections: int = 12_000
 
 
@@ -106,9 +108,8 @@ class Front:
         while True:
             await asyncio.sleep(_CHECK_EVERY_S)
             now_s = loop.time()
-            limits = self.limits[:3]
             for connection in tuple(self._connections):
-                connection.check(now_s, limits)
+                connection.check(now_s, self.limits)
             self.booth.pool.sweep()
 
     def close_idle(self) -> None:

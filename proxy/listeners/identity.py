@@ -21,6 +21,7 @@ from proxy.wire.forward import BAGGAGE_RUN
 from proxy.wire.head import RequestHead, field_values
 
 SHARED = "shared:"
+_MAX_REMEMBERED_BYTES = 256  # of credentials: a run comes back with the same again and again
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/+=~-]{0,127}")
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
 
@@ -33,7 +34,9 @@ def identify(
     named = head.named
     run_id: str | None = None
     if b"proxy-authorization" in named:
-        run_id = _basic_user(head.value(b"proxy-authorization") or b"")
+        value = head.value(b"proxy-authorization") or b""
+        read = _remembered_user if len(value) <= _MAX_REMEMBERED_BYTES else _basic_user
+        run_id = read(value)
     if run_id is None and rule.run_header in named:
         run_id = _checked(head.value(rule.run_header) or b"", "run id")
     if run_id is None and b"baggage" in named:
@@ -67,7 +70,6 @@ def _checked(raw: bytes, what: str) -> str | None:
     return text
 
 
-@lru_cache(maxsize=1024)
 def _basic_user(value: bytes) -> str | None:
     """The user name of RFC 7617 credentials; the password is nobody's business."""
     scheme, _, credentials = value.partition(b" ")
@@ -81,6 +83,9 @@ def _basic_user(value: bytes) -> str | None:
     if not colon:
         raise BadMessage("Proxy-Authorization has no colon after the user name.")
     return _checked(user, "run id")
+
+
+_remembered_user = lru_cache(maxsize=1024)(_basic_user)
 
 
 def _baggage_run(head: RequestHead) -> str | None:

@@ -98,6 +98,8 @@ def _gateway_target(head: RequestHead, policy: Policy) -> tuple[ToolRule, Target
         raise BadMessage(
             "This is a proxy: send absolute URLs to it (set HTTP_PROXY), or /tools/NAME/ paths."
         )
+    if b"origin" in head.named:
+        raise BadMessage("The gateway serves programs, not web pages: the request has an Origin.")
     path, question, query = raw[len(_GATEWAY) :].partition("?")
     name, slash, rest = path.partition("/")
     if has_dot_segment("/" + rest):

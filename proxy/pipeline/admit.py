@@ -14,6 +14,7 @@ from proxy.model.reason import Reason
 from proxy.pipeline.upload import MAX_KEPT_BYTES, Upload
 from proxy.pipeline.visit import Visit
 
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 TIMEOUT = Refusal(
     Reason.TIMEOUT,
     "The tool did not answer within its time limit; do not repeat the same call, try a smaller "
@@ -35,6 +36,7 @@ async def admit(visit: Visit, upload: Upload) -> None:
     key = None
     if visit.policy.budgets.loop_limit is not None:
         key = await _loop_key(visit, upload)
+        now_s = booth.clock.monotonic()
     reserved = booth.ledger.reserve(
         visit.policy.budgets, call.caller, rule.kind, rule.cost_micros, key
     )
@@ -54,8 +56,11 @@ async def admit(visit: Visit, upload: Upload) -> None:
 
 
 async def _loop_key(visit: Visit, upload: Upload) -> int | None:
-    """The call's identity for loop detection, its body included; a body too large to keep makes
-    it a call of its own."""
+    """The call's identity for loop detection, its body included. A body too large to keep makes
+    it a call of its own. A client that waits for a 100 is told to go on: the policy has said yes,
+    and without the body nobody could tell this call from another."""
+    if b"expect" in visit.exchange.head.named and not visit.exchange.body.is_over:
+        visit.exchange.interim(CONTINUE)
     if not await upload.keep_whole(MAX_KEPT_BYTES):
         return None
     target = visit.call.target

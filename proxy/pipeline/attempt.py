@@ -19,14 +19,14 @@ from proxy.guards.retry import (
 )
 from proxy.model.errors import Stopped, UpstreamFailed
 from proxy.model.reason import Reason
+from proxy.pipeline.admit import CONTINUE
 from proxy.pipeline.upload import Upload
 from proxy.pipeline.visit import Visit
 from proxy.upstream.connection import Answer, UpstreamConnection
 from proxy.upstream.pool import FRESH_S, MAX_IDLE_S
-from proxy.wire.forward import Outgoing
+from proxy.wire.forward import Outgoing, relayed_lines
 from proxy.wire.head import ResponseHead
 
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CONTINUE_AFTER_S = 1.0  # RFC 9110 section 10.1.1: an origin may never send its 100
 
 
@@ -54,14 +54,29 @@ async def attempt(
         if wait_s is None or not budget.withdraw(rule.retries):
             break
         if answer is not None:
-            booth.pool.give_back(connection)
-        await upload.stop()
+            await let_go(visit, connection, upload)
+        else:
+            await upload.stop()
         await asyncio.sleep(wait_s)
         visit.is_retried_out = False
     record.upstream_ms = (booth.clock.monotonic() - started_s) * 1000
     if failure is not None or answer is None:
         raise failure or RuntimeError("an attempt gave neither answer nor failure")
     return connection, answer
+
+
+async def let_go(visit: Visit, connection: UpstreamConnection, upload: Upload) -> None:
+    """An exchange is over: keep the connection if it can be used again. One that still waits for
+    content would take the next call's head for it."""
+    try:
+        is_all_sent = await upload.stop()
+    except BaseException:
+        connection.abort()
+        raise
+    if is_all_sent:
+        visit.booth.pool.give_back(connection)
+    else:
+        connection.abort()
 
 
 def _can_replay(visit: Visit) -> bool:
@@ -107,7 +122,7 @@ async def _attempt_once(
     try:
         connection, answer = await _send_and_wait(visit, outgoing, upload, replays=replays)
     except BaseException as problem:
-        if _is_upstreams_fault(problem, visit):
+        if _is_upstreams_fault(problem, visit, upload):
             breakers.record(key, breaker, ok=False)
         elif is_probe:
             breakers.abandon(key)  # nobody learnt whether the upstream is well
@@ -116,12 +131,13 @@ async def _attempt_once(
     return connection, answer
 
 
-def _is_upstreams_fault(problem: BaseException, visit: Visit) -> bool:
-    """Did the attempt end because the upstream is unwell, and not because we or the client were?"""
+def _is_upstreams_fault(problem: BaseException, visit: Visit, upload: Upload) -> bool:
+    """Did the attempt end because the upstream is unwell, and not because we or the client were?
+    A deadline that passed while the client was still sending says nothing about the upstream."""
     if isinstance(problem, UpstreamFailed):
         return problem.reason is not Reason.ADDRESS_DENIED
     stopped = visit.live.stopped
-    return stopped is not None and stopped.reason is Reason.TIMEOUT
+    return stopped is not None and stopped.reason is Reason.TIMEOUT and upload.is_sent
 
 
 async def _send_and_wait(
@@ -155,7 +171,7 @@ async def _send_and_wait(
         )
         if is_expecting:
             loop = asyncio.get_running_loop()
-            nudge = loop.call_later(_CONTINUE_AFTER_S, exchange.interim, _CONTINUE)
+            nudge = loop.call_later(_CONTINUE_AFTER_S, exchange.interim, CONTINUE)
         return connection, await waiting
     except BaseException:
         connection.abort()
@@ -173,5 +189,5 @@ def _expects_continue(visit: Visit) -> bool:
 
 
 def _interim_head(head: ResponseHead) -> bytes:
-    lines = [b"HTTP/1.1 %d %b" % (head.status, head.phrase), *(line for _, line in head.fields)]
+    lines = [b"HTTP/1.1 %d %b" % (head.status, head.phrase), *relayed_lines(head)]
     return b"\r\n".join(lines) + b"\r\n\r\n"

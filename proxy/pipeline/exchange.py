@@ -36,6 +36,10 @@ class RequestBody(Protocol):
         """All of it has come; it may still lie unread."""
 
     @property
+    def is_settled(self) -> bool:
+        """No more will come: it is over, or it is broken."""
+
+    @property
     def size(self) -> int:
         """Bytes of content that have come so far."""
 

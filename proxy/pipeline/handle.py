@@ -18,6 +18,7 @@ nothing, resolved no name and opened no connection.
 """
 
 import asyncio
+import contextlib
 
 from proxy.model.call import Mode, ToolCall
 from proxy.model.errors import BadMessage, Refusal, Stopped, UpstreamFailed
@@ -84,9 +85,12 @@ async def handle(
     finally:
         exchange.on_gone = None
         booth.live.leave(live)
-        if refusal is not None:
-            _refuse(visit, refusal)
-        _close_record(visit)
+        try:
+            if refusal is not None:
+                _refuse(visit, refusal)
+        finally:
+            _close_record(visit)
+    await _absorb_late_stop()
 
 
 async def _walk(visit: Visit, gateway_rule: ToolRule | None) -> None:
@@ -151,7 +155,8 @@ def _prepare(visit: Visit, upload: Upload, hops: int | None) -> Outgoing:
     if record.sampled:
         visit.captured_bytes = size
         fields = [(name, line[len(name) + 1 :].strip()) for name, line in head.fields]
-        record.request = upload.capture = Capture(fields, rule.max_result_bytes)
+        record.request = Capture(fields, rule.max_result_bytes)
+        upload.capture_to(record.request)
     replace: dict[bytes, bytes] = {}
     baggage = baggage_without_run(head)
     if baggage is not None:
@@ -200,6 +205,16 @@ def _close_record(visit: Visit) -> None:
         record.request_bytes = visit.exchange.body.size
     record.total_ms = (booth.clock.monotonic() - visit.call.started_s) * 1000
     booth.report(record, visit.captured_bytes)
+
+
+async def _absorb_late_stop() -> None:
+    """A call that was stopped when it no longer waited for anything has ended by itself; the
+    cancellation must not reach the next request of the same connection."""
+    task = _this_task()
+    while task.cancelling():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
+        task.uncancel()
 
 
 def _this_task() -> "asyncio.Task[None]":

@@ -5,6 +5,7 @@ no task woken for a chunk, paused while the client reads slowly and metered on t
 """
 
 from proxy.model.record import Capture
+from proxy.pipeline.attempt import let_go
 from proxy.pipeline.upload import Upload
 from proxy.pipeline.visit import Visit
 from proxy.upstream.connection import Answer, UpstreamConnection
@@ -41,17 +42,14 @@ async def relay(
         framing = answer.framing
         length_bytes = framing.length if framing.ends is Ends.BY_LENGTH else None
         exchange.start(start, lines, length_bytes)
-        await _stream(visit, connection, content, capture)
-    is_all_sent = await upload.stop()
-    if is_all_sent:
-        visit.booth.pool.give_back(connection)
-    else:
-        connection.abort()
+        await _stream(visit, connection, upload, content, capture)
+    await let_go(visit, connection, upload)
 
 
 async def _stream(
-    visit: Visit, connection: UpstreamConnection, first: bytes, capture: Capture | None
-) -> None:
+    visit: Visit, connection: UpstreamConnection, upload: Upload, first: bytes,
+    capture: Capture | None,
+) -> None:  # fmt: skip
     exchange, record = visit.exchange, visit.record
 
     def pass_on(content: bytes) -> None:
@@ -69,6 +67,7 @@ async def _stream(
         exchange.finish()
     except BaseException:
         connection.abort()
+        await upload.stop()  # nobody will read what it would still send
         raise
     finally:
         exchange.throttle(None)

@@ -16,6 +16,7 @@ from proxy.pipeline.visit import Visit
 from proxy.policy.address import literal_address
 from proxy.upstream.connection import Answer, UpstreamConnection
 from proxy.upstream.tunnel import Judge, Splice
+from proxy.wire.forward import relayed_lines
 from proxy.wire.opening import MAX_OPENING_BYTES, Opening, classify, read_hello
 
 
@@ -53,12 +54,7 @@ async def switch_protocols(visit: Visit, connection: UpstreamConnection, answer:
     """Serve an Upgrade the upstream agreed to: pass its 101 on and splice (RFC 9110 7.8)."""
     visit.record.status = 101
     head = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    kept = [
-        line
-        for name, line in answer.head.fields
-        if name not in (b"connection", b"upgrade", b"content-length", b"transfer-encoding")
-        and name[:10] != b"toolbooth-"
-    ]
+    kept = relayed_lines(answer.head)
     ours = [b"Toolbooth-Call-Id: " + visit.record.call_id.encode()]
     head += b"\r\n".join([*kept, *ours]) + b"\r\n\r\n"
     upstream, early_upstream = connection.take_over()

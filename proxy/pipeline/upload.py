@@ -19,17 +19,19 @@ MAX_PREFETCH_BYTES = 64 * 1024  # a larger body is streamed
 
 
 class Upload:
-    """The content of one call over all its attempts. `capture` gets a copy of its beginning."""
+    """The content of one call over all its attempts."""
 
     __slots__ = (
         "_body",
+        "_capture",
         "_charge",
+        "_has_started",
         "_is_over",
         "_is_too_large",
         "_kept",
         "_live",
         "_pump",
-        "capture",
+        "is_sent",
     )
 
     def __init__(self, body: RequestBody, live: LiveCall) -> None:
@@ -38,9 +40,11 @@ class Upload:
         self._live = live
         self._is_over = body.is_over and body.size == 0
         self._is_too_large = False
+        self.is_sent = True  # nothing is left to send; known for sure once `stop` has been called
+        self._has_started = False  # some of it has been sent
         self._pump: asyncio.Task[None] | None = None
         self._kept = bytearray()
-        self.capture: Capture | None = None
+        self._capture: Capture | None = None
 
     @property
     def kept(self) -> bytes:
@@ -75,20 +79,26 @@ class Upload:
         if self._kept:
             charge(len(self._kept))
 
+    def capture_to(self, capture: Capture) -> None:
+        """Copy the beginning of the content for the record."""
+        self._capture = capture
+        capture.add(bytes(self._kept))
+
     async def _read(self) -> bytes:
         content = await self._body.read()
         if not content:
             self._is_over = True
             return b""
-        if self.capture is not None:
-            self.capture.add(content)
+        if self._capture is not None:
+            self._capture.add(content)
         if self._charge is not None:
             self._charge(len(content))
         if not self._is_too_large:
             self._kept += content
             if len(self._kept) > MAX_KEPT_BYTES:
                 self._is_too_large = True
-                self._kept = bytearray()
+                if self._has_started:  # what has not been sent yet is still needed once
+                    self._kept = bytearray()
         return content
 
     async def keep_whole(self, limit_bytes: int) -> bool:
@@ -104,19 +114,25 @@ class Upload:
         return self.is_whole
 
     async def prefetch(self) -> None:
-        """Read small content whole, so that it leaves in one write with the head."""
+        """Read content whole that is small, or of which no more will come, so that it leaves in
+        one write with the head; and is refused before anything leaves if it is malformed."""
         framing = self._body.framing
-        if framing.ends is Ends.BY_LENGTH and framing.length <= MAX_PREFETCH_BYTES:
+        is_small = framing.ends is Ends.BY_LENGTH and framing.length <= MAX_PREFETCH_BYTES
+        if is_small or self._body.is_settled:
             await self.keep_whole(MAX_PREFETCH_BYTES)
 
     def start(self, connection: UpstreamConnection, head: bytes) -> None:
         """Send the head and what is kept; the rest follows as it comes, in the background."""
         if self.is_whole:
+            self._has_started = self.is_sent = True
             connection.send(head + self.kept)
             return
         is_chunked = self._body.framing.ends is Ends.BY_CHUNK
         kept = self.kept
         connection.send(head + (encode_chunk(kept) if is_chunked and kept else kept))
+        self._has_started = True
+        if self._is_too_large:
+            self._kept = bytearray()
         self._pump = self._live.spawn(self._send_rest(connection, is_chunked=is_chunked))
 
     async def _send_rest(self, connection: UpstreamConnection, *, is_chunked: bool) -> None:
@@ -136,10 +152,9 @@ class Upload:
     async def stop(self) -> bool:
         """Stop sending. True if everything had been sent."""
         pump, self._pump = self._pump, None
-        if pump is None:
-            return True
-        if pump.done():
-            return self._is_over
-        pump.cancel()
-        await asyncio.wait([pump])
-        return False
+        if pump is not None:
+            self.is_sent = pump.done() and self._is_over
+            if not pump.done():
+                pump.cancel()
+                await asyncio.wait([pump])
+        return self.is_sent

@@ -330,7 +330,7 @@ class Budgets(_Section):
     per_agent: PerAgent = Field(PerAgent(), description="Limits of one agent.")
     loop_limit: int | None = Field(
         None,
-        ge=2,
+        ge=1,
         le=10**6,
         description="The same call (tool, method, target, body) this often in one run ends it.",
     )

@@ -64,6 +64,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._failure: UpstreamFailed | None = None
         self._keep = False
         self._closed = False
+        self._is_paused = False
+        self._is_client_slow = False
+        self._is_opaque = False
         self._resumed: asyncio.Future[None] | None = None
         self._idle_limit_s = 0.0
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -84,8 +87,10 @@ class UpstreamConnection(asyncio.Protocol):
         elif self._answer is not None and not self._answer.done():
             self._buffer = self._buffer + data if self._buffer else data
             self._read_heads(len(self._buffer) - len(data))
-        elif self._wants_upgrade:
-            self._buffer += data  # after a 101, until the tunnel takes over
+        elif self._wants_upgrade or self._is_opaque:
+            self._buffer += data  # until the tunnel takes over
+            self._pending_bytes += len(data)
+            self._apply_pause()
         else:
             self.abort()  # bytes nobody asked for are not an answer (RFC 9112 section 9.2)
 
@@ -135,6 +140,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def send(self, data: bytes) -> None:
         """Write; never blocks. Bytes for a connection that is gone are dropped."""
+        if self._idle_limit_s:
+            self._heard_s = self._loop.time()  # while we speak, the upstream may well be silent
         if self._transport is not None and not self._closed:
             self._transport.write(data)
 
@@ -228,8 +235,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _keep_pending(self, content: bytes) -> None:
         self._pending.append(content)
         self._pending_bytes += len(content)
-        if self._pending_bytes > _MAX_PENDING_BYTES and self._transport is not None:
-            self._transport.pause_reading()
+        self._apply_pause()
 
     def _end_content(self) -> None:
         self._decoder = None
@@ -245,10 +251,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._sink = sink
         for content in self._pending:
             sink(content)
-        if self._pending_bytes > _MAX_PENDING_BYTES:
-            self.resume()
         self._pending.clear()
         self._pending_bytes = 0
+        self._apply_pause()
         try:
             if self._decoder is not None:
                 self._ended = self._loop.create_future()
@@ -263,16 +268,29 @@ class UpstreamConnection(asyncio.Protocol):
 
     def pause(self) -> None:
         """The client reads slowly: stop reading, so that memory stays flat."""
-        if self._transport is not None and not self._closed:
-            self._transport.pause_reading()
+        self._is_client_slow = True
+        self._apply_pause()
 
     def resume(self) -> None:
         """The client caught up."""
-        if self._transport is not None and not self._closed:
+        self._is_client_slow = False
+        self._apply_pause()
+
+    def _apply_pause(self) -> None:
+        """Read, unless the client is slow or too much lies here unread."""
+        wanted = self._is_client_slow or self._pending_bytes > _MAX_PENDING_BYTES
+        if wanted is self._is_paused or self._transport is None or self._closed:
+            return
+        self._is_paused = wanted
+        if wanted:
+            self._transport.pause_reading()
+        else:
             self._transport.resume_reading()
 
     def _check_idle(self) -> None:
         left = self._heard_s + self._idle_limit_s - self._loop.time()
+        if self._is_paused:  # it is we who do not listen
+            left = self._idle_limit_s
         if left > 0:
             self._idle_timer = self._loop.call_later(left, self._check_idle)
             return
@@ -299,16 +317,24 @@ class UpstreamConnection(asyncio.Protocol):
 
     def finish(self) -> None:
         """Forget the exchange, so that the pool can keep the connection."""
+        self.resume()  # a slow client may have been the last to read from it
         self._answer = None
         self._on_interim = None
         self._failure = None
         self._wants_upgrade = False
+
+    def expect_tunnel(self) -> None:
+        """It will carry a tunnel: what the upstream says first is kept for that."""
+        self._is_opaque = True
 
     def take_over(self) -> tuple[asyncio.Transport, bytes]:
         """Give the transport away (a tunnel, after 101 or CONNECT) with what has come already."""
         if self._transport is None or self._closed:
             raise UpstreamFailed(Reason.UPSTREAM_RESET, "The upstream closed the connection.")
         self._stop_idle_timer()
+        self._pending_bytes = 0
+        self._is_client_slow = False
+        self._apply_pause()
         transport, early = self._transport, self._buffer
         self._transport, self._buffer, self._closed = None, b"", True
         return transport, early

@@ -83,6 +83,8 @@ class Pool:
             self._refuse_ourselves(sock, origin)
             address = ip_address(sock.getpeername()[0].partition("%")[0])
             connection = UpstreamConnection(origin, asyncio.get_running_loop())
+            if opaque:
+                connection.expect_tunnel()
             tls = self._tls_context() if origin.scheme == "https" and not opaque else None
             await connect_transport(connection, sock, tls, origin.host)
         except BaseException:

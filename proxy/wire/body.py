@@ -13,6 +13,7 @@ from proxy.model.errors import BadMessage
 from proxy.model.reason import Reason
 from proxy.wire.head import RequestHead, ResponseHead, field_values
 
+_CHUNKED_LINE = re.compile(rb"(?i)transfer-encoding:[\t ]*+chunked *")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 # The grammar of RFC 9112 section 7.1.1, white space around `;` and `=` included. Strict about
 # quotes: whoever lets a quoted string run over the line's end finds another message in there.
@@ -54,10 +55,9 @@ def request_framing(head: RequestHead) -> Framing:
     """RFC 9112 section 6.3 for requests; anything ambiguous is a `BadMessage`."""
     named = head.named
     if b"transfer-encoding" in named:
-        codings = field_values(head, b"transfer-encoding")
         if head.minor == 0 or b"content-length" in named:
             raise BadMessage("Transfer-Encoding cannot stand here.")
-        if len(codings) != 1 or codings[0].lower() != b"chunked":
+        if not _is_chunked(head):
             raise BadMessage("Only the transfer coding `chunked` is understood.", status=501)
         return CHUNKED
     if b"content-length" in named:
@@ -72,15 +72,21 @@ def response_framing(head: ResponseHead, method: str) -> Framing:
         return NO_CONTENT
     named = head.named
     if b"transfer-encoding" in named:
-        codings = field_values(head, b"transfer-encoding")
         if head.minor == 0 or b"content-length" in named:
             raise BadMessage("Transfer-Encoding cannot stand here.")
-        if len(codings) != 1 or codings[0].lower() != b"chunked":
+        if not _is_chunked(head):
             raise BadMessage("Only the transfer coding `chunked` is understood.")
         return CHUNKED
     if b"content-length" in named:
         return _by_length(head)
     return UNTIL_CLOSE
+
+
+def _is_chunked(head: RequestHead | ResponseHead) -> bool:
+    """Is `chunked` the one transfer coding? A tab after it is white space by the grammar, but part
+    of the coding's name to llhttp, which then reads an answer until its connection closes."""
+    lines = [line for name, line in head.fields if name == b"transfer-encoding"]
+    return len(lines) == 1 and _CHUNKED_LINE.fullmatch(lines[0]) is not None
 
 
 def is_length(value: bytes) -> bool:

@@ -35,6 +35,7 @@ _SINGLE = frozenset(
 
 
 _NOTHING: frozenset[bytes] = frozenset()
+_MAX_REMEMBERED_BYTES = 64
 
 
 def check_single_fields(head: RequestHead, ours: frozenset[bytes]) -> None:
@@ -53,7 +54,7 @@ def nominated(head: RequestHead | ResponseHead) -> frozenset[bytes]:
     line = head.named.get(b"connection")
     if line is None:
         return _NOTHING
-    if len(head.named) == len(head.fields):
+    if len(head.named) == len(head.fields) and len(line) <= _MAX_REMEMBERED_BYTES:
         return _options(line)
     return frozenset(list_tokens(field_values(head, b"connection")))
 

@@ -5,7 +5,6 @@ name of a TLS ClientHello has to be that host, and plain HTTP is not tunnelled a
 as HTTP. Pure; looks at no more than `MAX_OPENING_BYTES`.
 """
 
-import re
 from enum import Enum
 
 from proxy.model.errors import BadMessage
@@ -21,8 +20,6 @@ _METHODS = frozenset(
      "UNLINK", "QUERY")
 )  # fmt: skip
 _HTTP2_PREFACE = "PRI * HTTP/2.0"
-# An origin that runs its handler for any method would run it for these too.
-_CUSTOM = re.compile(r"[A-Z][A-Z_-]{0,31}")
 _HANDSHAKE, _CLIENT_HELLO, _SERVER_NAME, _ECH = 22, 1, 0, 0xFE0D
 
 
@@ -41,8 +38,10 @@ def classify(data: bytes) -> Opening:
 
     Origins are lenient, so this errs on the side of HTTP, which is then read strictly: the known
     methods are compared without case, white space before and between the words may be of any
-    kind, and any method in capitals counts, once its line says `HTTP/`. What stays undecided
-    beyond `MAX_OPENING_BYTES` is HTTP too, so no more than that is ever held.
+    kind, and any other first word counts where its line says `HTTP/`. But nothing is held back for
+    an unknown word alone: protocols that greet with one must not hang, so a request whose unknown
+    method comes in a piece of its own passes as some other protocol. What stays undecided beyond
+    `MAX_OPENING_BYTES` is HTTP too, so no more than that is ever held.
     """
     if not data:
         return Opening.UNDECIDED
@@ -64,17 +63,16 @@ def _classify_line(text: str) -> Opening:
         return Opening.UNDECIDED
     word, method = words[0], words[0].upper()
     if line.rstrip("\r") == word:  # it may go on; a line of one word is no request
-        may_become = _CUSTOM.fullmatch(word) or any(m.startswith(method) for m in _METHODS)
+        may_become = any(known.startswith(method) for known in (*_METHODS, "PRI"))
         return Opening.UNDECIDED if may_become and not newline else Opening.OTHER
     if method in _METHODS:
         return Opening.HTTP
-    if not _CUSTOM.fullmatch(word):
-        return Opening.OTHER
-    if _HTTP2_PREFACE.startswith(text[: len(_HTTP2_PREFACE)]):
+    if method == "PRI" and _HTTP2_PREFACE.startswith(text[: len(_HTTP2_PREFACE)]):
         return Opening.HTTP2 if len(text) >= len(_HTTP2_PREFACE) else Opening.UNDECIDED
     if any(later.upper().startswith("HTTP/") for later in words[2:]):
         return Opening.HTTP
-    return Opening.OTHER if newline else Opening.UNDECIDED
+    looks_like_a_target = len(words) > 1 and words[1].lower().startswith(("/", "*", "http"))
+    return Opening.UNDECIDED if looks_like_a_target and not newline else Opening.OTHER
 
 
 class Hello:

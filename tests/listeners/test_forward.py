@@ -539,3 +539,41 @@ async def test_the_sidecar_never_dials_itself() -> None:
         answer = await sidecar.get(f"http://127.0.0.1:{sidecar.port}/")
         assert answer.startswith(b"HTTP/1.1 403 ")
         assert sidecar.records[0].code is Reason.ADDRESS_DENIED
+
+
+@pytest.mark.parametrize(
+    ("pieces", "status"),
+    [
+        pytest.param([b"\r\n"], b"200", id="one empty line"),
+        pytest.param([b"\r\n\r\n"], b"200", id="two at once"),
+        pytest.param([b"\r\n", b"\r", b"\n"], b"200", id="two in pieces"),
+        pytest.param([b"\r\n" * 9], b"400", id="too many at once"),
+        pytest.param([b"\r\n"] * 9, b"400", id="too many in pieces"),
+        pytest.param([b"\n"], b"400", id="a bare LF"),
+    ],
+)
+async def test_empty_lines_before_a_request(pieces: list[bytes], status: bytes) -> None:
+    """They are ignored, a few of them, however they are split (RFC 9112 2.2)."""
+    async with Origin() as origin, Sidecar(policy_text(origin.port)) as sidecar:
+        reader, writer = await sidecar.open()
+        for piece in pieces:
+            writer.write(piece)
+            await asyncio.sleep(0.005)
+        writer.write(f"GET {origin.url}/ HTTP/1.1\r\nHost: {origin.url[7:]}\r\n\r\n".encode())
+        assert (await read_answer(reader)).split()[1] == status
+        writer.close()
+
+
+async def test_dripped_empty_lines_renew_no_deadline() -> None:
+    """A client that only ever sends empty lines is let go."""
+    async with Sidecar(policy_text(1), FrontLimits(head_s=0.2)) as sidecar:
+        watch = sidecar.tasks.spawn(sidecar.front.watch())
+        reader, writer = await sidecar.open()
+        async with asyncio.timeout(5):
+            answer = asyncio.ensure_future(reader.read())
+            for _ in range(8):  # never silent for as long as the limit
+                writer.write(b"\r\n")
+                await asyncio.sleep(0.15)
+            assert b" 408 " in await answer
+        watch.cancel()
+        writer.close()

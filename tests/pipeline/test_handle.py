@@ -267,3 +267,68 @@ async def test_an_upstream_that_asks_for_proxy_credentials_gets_none() -> None:
         got = await sidecar.get(f"{origin.url}/")
         assert got.startswith(b"HTTP/1.1 502 ")
         assert b"Proxy-Authenticate" not in got
+
+
+async def test_a_stop_that_comes_too_late_does_not_reach_the_next_call() -> None:
+    """An answer that uses up the byte budget is delivered, and the connection goes on."""
+    big = b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n" + b"x" * 2000
+    text = "budgets: {max_bytes: 1000}\n"
+    async with (
+        Origin(answering(big)) as origin,
+        Sidecar(policy_text(origin.port, extra=text)) as sidecar,
+    ):
+        reader, writer = await sidecar.open()
+        raw = f"GET {origin.url}/ HTTP/1.1\r\nHost: {origin.url[7:]}\r\n\r\n".encode()
+        writer.write(raw + raw)
+        assert (await read_answer(reader)).endswith(b"x" * 2000)
+        second = await read_answer(reader)
+        assert second.startswith(b"HTTP/1.1 403 ")
+        assert b"Toolbooth-Code: max_bytes\r\n" in second
+        writer.write(raw)
+        assert (await read_answer(reader)).startswith(b"HTTP/1.1 403 ")
+        assert len(sidecar.records) == 3
+        writer.close()
+
+
+async def test_pipelined_content_is_read_on_after_a_pause() -> None:
+    """A pipelined upload whose beginning just filled the buffer still arrives whole."""
+    size = 200_000
+    seen: list[int] = []
+
+    async def script(connection: OriginConnection) -> None:
+        while head := await connection.read_head():
+            if b"POST" in head:
+                seen.append(len(await connection.read(size)))
+            else:
+                await asyncio.sleep(0.4)
+            await connection.send(OK)
+
+    async with Origin(script) as origin, Sidecar(policy_text(origin.port)) as sidecar:
+        reader, writer = await sidecar.open()
+        line = f"{origin.url}/ HTTP/1.1\r\nHost: {origin.url[7:]}\r\n"
+        head = f"POST {line}Content-Length: {size}\r\n\r\n".encode()
+        begun = (
+            64 * 1024 + 1 - len(head)
+        )  # one byte more than may wait, no more than may lie unread
+        writer.write(f"GET {line}\r\n".encode())
+        while not origin.heads:
+            await asyncio.sleep(0.005)
+        writer.write(head + b"y" * begun)
+        await asyncio.sleep(0.25)
+        writer.write(b"y" * (size - begun))
+        for _ in range(2):
+            assert (await read_answer(reader)).endswith(b"ok")
+        assert seen == [size]
+        writer.close()
+
+
+async def test_web_pages_cannot_use_the_gateway() -> None:
+    """A request with an Origin comes from a browser, where a page may have been rebound to us."""
+    async with Origin() as origin:
+        tool = f"upstream: http://127.0.0.1:{origin.port}"
+        async with Sidecar(policy_text(origin.port, tool=tool)) as sidecar:
+            raw = (
+                b"GET /tools/echo/x HTTP/1.1\r\nHost: evil.test\r\nOrigin: http://evil.test\r\n\r\n"
+            )
+            assert (await sidecar.exchange(raw)).startswith(b"HTTP/1.1 400 ")
+            assert origin.heads == []

@@ -109,7 +109,7 @@ _ENTRY = "tools: {catalog: {a.b: {%s}}}"
             "budgets: {max_spend_usd: .inf}", "budgets.max_spend_usd", "finite", id="infinite spend"
         ),
         pytest.param("budgets: {max_tokens: 1.0}", "budgets.max_tokens", "whole", id="float count"),
-        pytest.param("budgets: {loop_limit: 1}", "budgets.loop_limit", "2", id="a loop of one"),
+        pytest.param("budgets: {loop_limit: 0}", "budgets.loop_limit", "1", id="a loop of none"),
         pytest.param(
             "budgets: {warn_at: [1.1]}", "budgets.warn_at[0]", "1", id="warn past the end"
         ),

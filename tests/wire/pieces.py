@@ -48,12 +48,16 @@ def openings(data: bytes) -> list[Opening]:
 
 
 def contradicts(verdicts: list[Opening]) -> bool:
-    """Did a decided verdict change?"""
-    decided = {verdict for verdict in verdicts if verdict is not Opening.UNDECIDED}
+    """Did a decided verdict change? Only that of some other protocol may, to HTTP: nothing is
+    held back for an unknown first word, so what follows it can tell more."""
+    decided = [n for n, verdict in enumerate(verdicts) if verdict is not Opening.UNDECIDED]
     if not decided:
         return False
-    first = next(n for n, verdict in enumerate(verdicts) if verdict is not Opening.UNDECIDED)
-    return len(decided) > 1 or Opening.UNDECIDED in verdicts[first:]
+    first = verdicts[decided[0]]
+    may_follow = {first}
+    if first is Opening.OTHER:
+        may_follow |= {Opening.UNDECIDED, Opening.HTTP}
+    return not set(verdicts[decided[0] :]) <= may_follow
 
 
 def cut(data: bytes, places: Iterable[int]) -> list[bytes]:

@@ -9,8 +9,7 @@ must accept too and find the same method, target, fields, content and end. The e
   both others refuse it. Extensions are dropped and chunks written anew, so nobody behind us sees
   it.
 - A higher minor version: RFC 9110 section 6.2 reads it as 1.1, llhttp refuses it. We send 1.1.
-- A framing field among the trailers: llhttp refuses it, we drop all trailers. (Where it stands in
-  the head we refuse it, so llhttp can only mean a trailer.)
+- Framing fields among the trailers: both others hold them against the head, we drop all trailers.
 - Methods llhttp does not know, since its list is closed: it is shown POST in their place.
 - Content after a head with `Upgrade`: llhttp takes it for the new protocol. We never forward the
   upgrade of a request with content (`tests/wire/test_forward.py`), so for llhttp the head counts.
@@ -49,7 +48,6 @@ _LLHTTP_METHODS = frozenset(
      b"PROPFIND")
 )  # fmt: skip
 
-_FRAMING_TRAILER = "Content-Length can't be present with"
 _FRAMING_FIELDS = (b"content-length", b"transfer-encoding")
 
 Fields = tuple[tuple[bytes, bytes], ...]
@@ -77,7 +75,7 @@ class Ours(NamedTuple):
     ends: Ends
     head_bytes: int
     message_bytes: int  # meaningful where the message is whole
-    has_blank_extension: bool
+    is_excepted: bool  # by what stands in the lines between its chunks
 
 
 # --- us -------------------------------------------------------------------------------------
@@ -125,8 +123,8 @@ def _ours(
 ) -> Ours:
     content, used, is_whole = _decoded(decoder_for(framing), raw[end:])
     reading = Reading(start, _fields(fields), content, is_whole)
-    has_blank = framing.ends is Ends.BY_CHUNK and _has_blank_extension(raw[end:])
-    return Ours(reading, framing.ends, end, end + used, has_blank)
+    is_excepted = framing.ends is Ends.BY_CHUNK and _is_excepted(raw[end:])
+    return Ours(reading, framing.ends, end, end + used, is_excepted)
 
 
 def _decoded(decoder: Decoder, data: bytes) -> tuple[bytes, int, bool]:
@@ -146,23 +144,29 @@ def _field(name: bytes, value: bytes) -> tuple[bytes, bytes]:
     return name, value.lower() if name == b"transfer-encoding" else value
 
 
-def _has_blank_extension(body: bytes) -> bool:
-    decoder = _ExtensionLines()
+def _is_excepted(body: bytes) -> bool:
+    decoder = _KeptLines()
     decoder.feed(body)
-    return any(b" " in line or b"\t" in line for line in decoder.lines)
+    has_blank = any(b";" in line and {32, 9} & set(line) for line in decoder.size_lines)
+    names = {line.partition(b":")[0].lower() for line in decoder.trailer_lines}
+    return has_blank or bool(names & set(_FRAMING_FIELDS))
 
 
-class _ExtensionLines(ChunkedDecoder):
-    """The decoder, remembering the size lines that have an extension."""
+class _KeptLines(ChunkedDecoder):
+    """The decoder, remembering the lines it drops."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.lines: list[bytes] = []
+        self.size_lines: list[bytes] = []
+        self.trailer_lines: list[bytes] = []
 
     def _take_size(self, line: bytes) -> None:
-        if b";" in line:
-            self.lines.append(line)
+        self.size_lines.append(line)
         super()._take_size(line)
+
+    def _take_trailer(self, line: bytes) -> None:
+        self.trailer_lines.append(line)
+        super()._take_trailer(line)
 
 
 # --- h11 ------------------------------------------------------------------------------------
@@ -285,7 +289,7 @@ def _llhttp(parser: Any, raw: bytes) -> Refused | None:
 def compare_request(raw: bytes) -> str | None:
     """A sentence about a disagreement over a request we accept, or None."""
     ours = our_request(raw)
-    if ours is None or isinstance(ours, Refused) or ours.has_blank_extension:
+    if ours is None or isinstance(ours, Refused) or ours.is_excepted:
         return None
     reading = ours.reading
     if reading.is_whole:
@@ -306,7 +310,7 @@ def compare_request(raw: bytes) -> str | None:
 def compare_response(raw: bytes, method: str = "GET") -> str | None:
     """The same for a response to `method`. `raw` is all there is before the connection closes."""
     ours = our_response(raw, method)
-    if ours is None or isinstance(ours, Refused) or ours.has_blank_extension:
+    if ours is None or isinstance(ours, Refused) or ours.is_excepted:
         return None
     reading, is_by_close = ours.reading, ours.ends is Ends.BY_CLOSE
     if reading.is_whole:
@@ -345,8 +349,8 @@ def _ends_early(name: str, ours: Reading, shorter: Reading | Refused) -> str | N
 
 def _differ(name: str, ours: Reading, peer: Reading | Refused) -> str | None:
     if isinstance(peer, Refused):
-        if not ours.is_whole or _FRAMING_TRAILER in peer.why:
-            return None  # not whole: it saw no need to wait for the rest
+        if not ours.is_whole:
+            return None  # it saw no need to wait for the rest
         return f"{name} refuses what we accept: {peer.why}"
     for what, mine, theirs in zip(Reading._fields, ours, peer, strict=True):
         if mine != theirs:

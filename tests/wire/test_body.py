@@ -48,6 +48,7 @@ CLEAR = [
     ),
     pytest.param((b"Transfer-Encoding: chunked",), CHUNKED, id="chunked"),
     pytest.param((b"Transfer-Encoding: ChunKed",), CHUNKED, id="codings have no case"),
+    pytest.param((b"transfer-ENCODING:\t chunked  ",), CHUNKED, id="white space around a coding"),
     pytest.param((b"Content_Length: 5",), NO_CONTENT, id="an underscore makes another field"),
     pytest.param((b"Content-Length-: 5",), NO_CONTENT, id="so does a hyphen"),
 ]  # fmt: skip
@@ -91,6 +92,7 @@ UNCLEAR = [
     pytest.param((b'Transfer-Encoding: "chunked"',), 501, id="a quoted coding"),
     pytest.param((b"Transfer-Encoding: chun ked",), 501, id="a coding with a gap"),
     pytest.param((b"Transfer-Encoding: \xa0chunked",), 501, id="white space that is none"),
+    pytest.param((b"Transfer-Encoding: chunked\t",), 501, id="a tab after a coding"),
     pytest.param((b"Transfer-Encoding:",), 501, id="an empty coding"),
 ]  # fmt: skip
 

@@ -88,7 +88,8 @@ def test_fields_that_describe_this_hop_stop_here(line: bytes) -> None:
 def test_other_fields_go_on_as_they_came() -> None:
     """In order, with their own case, white space, repetitions and opaque bytes."""
     lines = [b"x-A:1", b"X_Custom:  2 ", b"Cookie: a=1", b"x-a: \x80\xff",
-             b"Authorization: Bearer t", b"Via: 1.0 before", b"Forwarded: for=192.0.2.1", b"Expect: 100-continue"]  # fmt: skip
+             b"Authorization: Bearer t", b"Via: 1.0 before", b"Forwarded: for=192.0.2.1",
+             b"Expect: 100-continue"]  # fmt: skip
     assert sent(head_of(*lines))[2:] == [*lines, VIA]
 
 
