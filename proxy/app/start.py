@@ -42,6 +42,8 @@ def run(policy_path: str | None = None) -> int:
     """Serve until a signal; returns the exit code. Prints one clear line when it cannot start."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="toolbooth: %(message)s")
     logging.getLogger("asyncio").setLevel(logging.ERROR)
+    # It would print malformed requests with a traceback, bytes and all; our own edge answers bugs.
+    logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
     try:
         settings = read_settings(policy_path)
         _require_c_parser()

@@ -18,6 +18,7 @@ from proxy.policy.document import MAX_DOCUMENT_BYTES
 from proxy.policy.policy import Policy
 from proxy.telemetry.redact import Redactor
 from tests.fakes.clock import FakeClock
+from tests.fakes.nobody import unprivileged
 
 GOOD = "tools: {allowlist: [a], catalog: {a: {match: [{host: a.example}]}}}\n"
 OTHER = "tools: {allowlist: [b], catalog: {b: {match: [{host: b.example}]}}}\n"
@@ -180,12 +181,11 @@ def test_what_is_wrong_with_a_file_is_one_sentence(
     assert is_open_to_all(path) == (spoil is _open_to_all)
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
 def test_a_file_we_may_not_read(tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
     path.write_text(GOOD)
     path.chmod(0)
-    with pytest.raises(SourceError, match="permission denied"):
+    with unprivileged(), pytest.raises(SourceError, match="permission denied"):
         read_source(path)
 
 

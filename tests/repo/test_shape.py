@@ -33,9 +33,6 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "telemetry/patterns.py": "telemetry/test_redact.py",
     "telemetry/personal.py": "telemetry/test_redact.py",
     "telemetry/sensitive.py": "telemetry/test_redact.py",
-    "control/operator.py": "control/test_api.py",
-    "control/problem.py": "control/test_api.py",
-    "control/views.py": "control/test_api.py",
     # The data path: real sockets against a scripted origin, from the outside.
     "listeners/client.py": _FORWARD,
     "listeners/exchange.py": _FORWARD,
