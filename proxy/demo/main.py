@@ -102,7 +102,7 @@ def _last_words(screen: Screen, sidecar: DemoSidecar) -> None:
     screen.note()
     if wants_to_stay():
         screen.note(f"Still running: HTTP_PROXY=http://my-run:x@127.0.0.1:{ports['proxy']}")
-        screen.note(f"control API http://127.0.0.1:{ports['control']}/v1/status, metrics and")
-        screen.note(f"health http://127.0.0.1:{ports['health']}/metrics; policy config/demo.yaml")
+        screen.note(f"Console:       http://127.0.0.1:{ports['control']}/ (the token is below)")
+        screen.note(f"Metrics:       http://127.0.0.1:{ports['health']}/metrics")
     else:
         screen.note("Next: DEMO_STAY=1 make demo (leaves it running), config/demo.yaml, README.md")
