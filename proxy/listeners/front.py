@@ -103,14 +103,17 @@ class Front:
 
     async def watch(self) -> None:
         """Close what takes too long, for as long as the process runs. One pass over all
-        connections a second is cheaper than a timer for each of them."""
-        loop = asyncio.get_running_loop()
+        connections a second is cheaper than a timer for each of them; each pass is a task of its
+        own, so that one that fails is reported and the next one still comes."""
         while True:
             await asyncio.sleep(_CHECK_EVERY_S)
-            now_s = loop.time()
-            for connection in tuple(self._connections):
-                connection.check(now_s, self.limits)
-            self.booth.pool.sweep()
+            self.booth.spawn(self._check_all())
+
+    async def _check_all(self) -> None:
+        now_s = asyncio.get_running_loop().time()
+        for connection in tuple(self._connections):
+            connection.check(now_s, self.limits)
+        self.booth.pool.sweep()
 
     def close_idle(self) -> None:
         """Shutting down: connections without a call under way are closed."""

@@ -577,3 +577,24 @@ async def test_dripped_empty_lines_renew_no_deadline() -> None:
             assert b" 408 " in await answer
         watch.cancel()
         writer.close()
+
+
+async def test_a_failing_check_does_not_end_the_watch() -> None:
+    """A bug in one pass is reported, and slow clients are still let go in the next."""
+    async with Sidecar(policy_text(1), FrontLimits(head_s=0.2)) as sidecar:
+        sweep = sidecar.booth.pool.sweep
+
+        def fail_once() -> None:
+            sidecar.booth.pool.sweep = sweep  # type: ignore[method-assign]
+            raise ZeroDivisionError
+
+        sidecar.booth.pool.sweep = fail_once  # type: ignore[method-assign]
+        watch = sidecar.tasks.spawn(sidecar.front.watch())
+        while not sidecar.bugs:
+            await asyncio.sleep(0.05)
+        reader, writer = await sidecar.open()
+        writer.write(b"GET ")
+        assert b" 408 " in await asyncio.wait_for(reader.read(), 5)
+        assert isinstance(sidecar.bugs.pop(), ZeroDivisionError)
+        watch.cancel()
+        writer.close()
