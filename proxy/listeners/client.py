@@ -13,7 +13,7 @@ from proxy.listeners.body import ClientBody
 from proxy.listeners.exchange import ClientExchange
 from proxy.listeners.ways_in import Inside, read_call
 from proxy.model.call import Origin
-from proxy.model.errors import BadMessage, Refusal, Stopped
+from proxy.model.errors import CLIENT_GONE, BadMessage, Refusal, Stopped
 from proxy.model.reason import Reason
 from proxy.pipeline.exchange import Flow
 from proxy.pipeline.handle import handle
@@ -29,7 +29,6 @@ _MAX_WAITING_BYTES = 64 * 1024  # pipelined bytes held while a call walks
 _WRITE_HIGH_BYTES = 256 * 1024
 _HALF_CLOSE_GRACE_S = 1.0  # a client that only half-closed still gets an answer this fast
 _CUT_GRACE_S = 0.5
-_GONE = Refusal(Reason.CLIENT_GONE, "The client closed its connection.")
 _CUT_SHORT = BadMessage("The request's content was cut short.")
 _UNREADABLE = RequestHead("", "", 1, [], {})
 _UPPER_A, _UPPER_Z, _LOWER_A, _LOWER_Z = 65, 90, 97, 122
@@ -236,7 +235,7 @@ class ClientConnection(asyncio.Protocol):
             )  # fmt: skip
         except BadMessage as problem:
             exchange.keeps = exchange.keeps and problem.reason is Reason.RUN_ID_REQUIRED
-            refusal = Refusal(problem.reason, str(problem), status=problem.status)
+            refusal = problem.refusal
             front.refuse(exchange, refusal, call_id, is_inside=self._inside is not None)
         except Stopped as stop:
             front.refuse(exchange, stop.refusal, call_id, is_inside=self._inside is not None)
@@ -247,7 +246,7 @@ class ClientConnection(asyncio.Protocol):
         """What came is no request at all: say so, and close."""
         body = ClientBody(NO_CONTENT, self._pause, self._resume)
         exchange = ClientExchange(self, _UNREADABLE, body, keeps=False)
-        refusal = Refusal(problem.reason, str(problem), status=problem.status)
+        refusal = problem.refusal
         inside = self._inside is not None
         self.front.refuse(exchange, refusal, self.front.next_call_id(), is_inside=inside)
 
@@ -261,7 +260,7 @@ class ClientConnection(asyncio.Protocol):
     def _stop_walk(self, exchange: ClientExchange) -> None:
         """The client is gone: end its call, if that is still the one under way."""
         if self._exchange is exchange and exchange.on_gone is not None:
-            exchange.on_gone(_GONE)
+            exchange.on_gone(CLIENT_GONE)
 
     # --- the transport ------------------------------------------------------------------
 
@@ -294,7 +293,7 @@ class ClientConnection(asyncio.Protocol):
         """The transport becomes a tunnel's; this connection is over."""
         transport = self._transport
         if transport is None:
-            raise Stopped(_GONE)
+            raise Stopped(CLIENT_GONE)
         self._pause()
         transport.write(head)
         self._transport = None

@@ -62,8 +62,7 @@ def read_call(
 
 def _check_fields(head: RequestHead, policy: Policy, via_token: bytes) -> None:
     named = head.named
-    budgets = policy.budgets
-    check_single_fields(head, frozenset((budgets.run_header, budgets.agent_header)))
+    check_single_fields(head, policy.budgets.identity_headers)
     host = head.value(b"host")
     if host is None:
         if head.minor == 1:

@@ -25,6 +25,9 @@ class Refusal(NamedTuple):
     status: int = 0  # HTTP status where a more exact one than the reason's own exists
 
 
+CLIENT_GONE = Refusal(Reason.CLIENT_GONE, "The client closed its connection.")
+
+
 class Stopped(Exception):  # noqa: N818 - a call is stopped, which need not be an error
     """The walk ends here, for the reason in `refusal`."""
 
@@ -46,6 +49,11 @@ class BadMessage(Exception):  # noqa: N818 - RFC 9112's word is "invalid message
         super().__init__(problem)
         self.reason = reason
         self.status = status
+
+    @property
+    def refusal(self) -> Refusal:
+        """The answer it deserves."""
+        return Refusal(self.reason, str(self), status=self.status)
 
 
 class UpstreamFailed(Exception):  # noqa: N818 - named for what happened

@@ -21,9 +21,9 @@ import asyncio
 import contextlib
 
 from proxy.model.call import Mode, ToolCall
-from proxy.model.errors import BadMessage, Refusal, Stopped, UpstreamFailed
+from proxy.model.errors import CLIENT_GONE, BadMessage, Refusal, Stopped, UpstreamFailed
 from proxy.model.reason import Reason
-from proxy.model.record import CallRecord, Capture
+from proxy.model.record import CallRecord
 from proxy.pipeline.admit import admit
 from proxy.pipeline.attempt import attempt
 from proxy.pipeline.booth import Booth
@@ -45,7 +45,6 @@ _HEADS_BYTES = 4096  # what two heads take in a sampled record, roughly
 _DRAINING = Refusal(
     Reason.DRAINING, "The sidecar is shutting down; try again shortly.", retry_after_ms=1000
 )
-_GONE = Refusal(Reason.CLIENT_GONE, "The client closed its connection.")
 _BUG = Refusal(
     Reason.INTERNAL_ERROR,
     "The sidecar failed while deciding, so the call was refused; tell the operator.",
@@ -73,7 +72,7 @@ async def handle(
     except UpstreamFailed as failure:
         refusal = Refusal(failure.reason, failure.detail)
     except BadMessage as problem:
-        refusal = Refusal(problem.reason, str(problem), status=problem.status)
+        refusal = problem.refusal
     except asyncio.CancelledError:
         refusal = live.stopped or _DRAINING
         if live.stopped is None:
@@ -99,7 +98,7 @@ async def _walk(visit: Visit, gateway_rule: ToolRule | None) -> None:
     if booth.is_draining:
         raise Stopped(_DRAINING)
     if exchange.is_gone:
-        raise Stopped(_GONE)
+        raise Stopped(CLIENT_GONE)
     _select_and_authorize(visit, gateway_rule)
     upload = Upload(exchange.body, visit.live)
     await admit(visit, upload)
@@ -154,8 +153,7 @@ def _prepare(visit: Visit, upload: Upload, hops: int | None) -> Outgoing:
         record.sampled = visit.booth.captures.take(size)
     if record.sampled:
         visit.captured_bytes = size
-        fields = [(name, line[len(name) + 1 :].strip()) for name, line in head.fields]
-        record.request = Capture(fields, rule.max_result_bytes)
+        record.request = visit.capture(head.fields)
         upload.capture_to(record.request)
     replace: dict[bytes, bytes] = {}
     baggage = baggage_without_run(head)
@@ -163,12 +161,11 @@ def _prepare(visit: Visit, upload: Upload, hops: int | None) -> Outgoing:
         replace[b"baggage"] = baggage
     if hops is not None:
         replace[b"max-forwards"] = b"Max-Forwards: %d" % (hops - 1)
-    budgets = policy.budgets
     return Outgoing(
         head,
         origin=visit.call.target.origin,
         path=visit.call.target.path,
-        identity=frozenset((budgets.run_header, budgets.agent_header)),
+        identity=policy.budgets.identity_headers,
         via=visit.booth.via,
         replace=replace,
     )

@@ -26,7 +26,7 @@ async def relay(
         lines.append(exchange.date_line())
     lines.append(visit.booth.via)
     lines += _our_lines(visit)
-    capture = record.result = _capture(visit, answer)
+    capture = record.result = visit.capture(head.fields) if record.sampled else None
     content = answer.content
     if content:
         record.response_bytes = len(content)
@@ -92,10 +92,3 @@ def _our_lines(visit: Visit) -> list[bytes]:
         # The client's SDK must not multiply our retries by its own.
         lines.append(b"X-Should-Retry: false")
     return lines
-
-
-def _capture(visit: Visit, answer: Answer) -> Capture | None:
-    if not visit.record.sampled:
-        return None
-    fields = [(name, line[len(name) + 1 :].strip()) for name, line in answer.head.fields]
-    return Capture(fields, visit.policy.observability.max_result_bytes)

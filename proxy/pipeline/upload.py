@@ -7,7 +7,7 @@ replayed, whatever the policy would allow.
 import asyncio
 from collections.abc import Callable
 
-from proxy.model.errors import BadMessage, Refusal
+from proxy.model.errors import BadMessage
 from proxy.model.record import Capture
 from proxy.pipeline.exchange import RequestBody
 from proxy.pipeline.live import LiveCall
@@ -144,7 +144,7 @@ class Upload:
                 await connection.drain()
         except BadMessage as problem:
             connection.abort()  # never complete upstream what the client did not complete
-            self._live.stop(Refusal(problem.reason, str(problem), status=problem.status))
+            self._live.stop(problem.refusal)
             return
         if is_chunked:
             connection.send(LAST_CHUNK)

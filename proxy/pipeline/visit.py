@@ -4,11 +4,12 @@ from proxy.guards.budget import Reservation
 from proxy.model.call import ToolCall
 from proxy.model.errors import Refusal
 from proxy.model.reason import MEANINGS, Reason
-from proxy.model.record import CallRecord
+from proxy.model.record import CallRecord, Capture
 from proxy.pipeline.booth import Booth
 from proxy.pipeline.exchange import Exchange
 from proxy.pipeline.live import LiveCall
 from proxy.policy.policy import Policy, ToolRule
+from proxy.wire.head import Field
 
 
 class Visit:
@@ -58,6 +59,11 @@ class Visit:
     @reservation.setter
     def reservation(self, reservation: Reservation) -> None:
         self._reservation = reservation
+
+    def capture(self, fields: list[Field]) -> Capture:
+        """An empty copy of the message with these fields, for the record of a sampled call."""
+        values = [(name, line[len(name) + 1 :].strip()) for name, line in fields]
+        return Capture(values, self.policy.observability.max_result_bytes)
 
     def take_slot(self) -> Refusal | None:
         """One of the tool's concurrent calls."""

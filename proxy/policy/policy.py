@@ -135,6 +135,13 @@ class BudgetRule:
     warn_at: tuple[float, ...] = ()
     max_runs: int = 250_000  # distinct runs, and as many agents, remembered at once
     run_retention_s: float = 86_400.0  # a run is forgotten this long after its last call
+    identity_headers: frozenset[bytes] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """The two names as a set, which every call asks for twice, made once."""
+        object.__setattr__(
+            self, "identity_headers", frozenset((self.run_header, self.agent_header))
+        )
 
 
 @dataclass(frozen=True, slots=True)
