@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# The MCP SDK of the 1.x line cannot be installed beside 2.x; the tests speak to both.
+MCP1 := $(VENV)/mcp1
+MCP1_STAMP := $(MCP1)/.installed
 
 .PHONY: help demo test unit run check fix bench docs lock clean
 .DEFAULT_GOAL := help
@@ -17,10 +20,15 @@ $(STAMP): requirements-dev.txt pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+$(MCP1_STAMP): requirements-mcp1.txt $(STAMP)
+	$(PYTHON) -m venv $(MCP1)
+	$(MCP1)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-mcp1.txt
+	@touch $@
+
 demo: $(STAMP)  ## watch a scripted agent meet the booth (DEMO_STAY=1 leaves it running)
 	@$(BIN)/toolbooth demo
 
-test: $(STAMP)  ## the whole test suite
+test: $(STAMP) $(MCP1_STAMP)  ## the whole test suite
 	$(BIN)/python -m pytest
 
 unit: $(STAMP)  ## only the tests without processes and real clients
@@ -46,6 +54,7 @@ bench: $(STAMP)  ## CPU per call beside other proxies (installs them below bench
 lock:  ## resolve pyproject.toml anew into the two requirements files (needs uv)
 	uv pip compile -q --upgrade --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 pyproject.toml -o requirements.txt
 	uv pip compile -q --upgrade --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 --extra dev pyproject.toml -o requirements-dev.txt
+	uv pip compile -q --upgrade --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 tests/scenarios/mcp1.in -o requirements-mcp1.txt
 
 docs: $(STAMP)  ## write the generated pages anew
 	$(BIN)/python -m tests.repo.write_docs

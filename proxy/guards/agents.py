@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from math import ceil
 
 from proxy.guards.allowance import usd
+from proxy.guards.amount import Amount
 from proxy.guards.changes import Changes
 from proxy.guards.kept import Instant, KeptAgent, down_s, kept_count
 from proxy.guards.runs import FULL_RETRY_AFTER_MS
@@ -81,24 +82,25 @@ class Agent:
             self.day = day
             self.spend_micros = 0
 
-    def refuse(self, rule: BudgetRule, cost_micros: int, now_s: float) -> Refusal | None:
-        """The window that one more call of `cost_micros` would break, or None. Roll both first."""
-        if rule.max_calls_per_hour is not None and self.calls >= rule.max_calls_per_hour:
+    def refuse(self, rule: BudgetRule, amount: Amount, now_s: float) -> Refusal | None:
+        """The window that this would break, or None. Roll both first."""
+        limit = rule.max_calls_per_hour
+        if limit is not None and self.calls + amount.calls > limit:
             wait_s = self.hour_started_s + HOUR_S - now_s if self.calls else HOUR_S
             return Refusal(
                 Reason.MAX_CALLS_PER_HOUR,
-                f"This agent has used its {rule.max_calls_per_hour} calls of this hour; the next"
+                f"This agent has used its {limit} calls of this hour; the next"
                 f" hour opens in {_minutes(wait_s)}. Stop calling tools until then.",
                 "budgets.per_agent.max_calls_per_hour",
             )
         limit_micros = rule.max_spend_micros_per_day
         if limit_micros is not None:
             used_micros = self.spend_micros + self.held_micros
-            if used_micros + cost_micros > limit_micros:
+            if not amount.fits(used_micros, limit_micros):
                 return Refusal(
                     Reason.MAX_SPEND_USD_PER_DAY,
                     f"This agent has used {usd(used_micros)} of its {usd(limit_micros)} USD of"
-                    f" today and this call costs {usd(cost_micros)}; the next day opens on"
+                    f" today and this call costs {usd(amount.cost_micros)}; the next day opens on"
                     f" {utc_date((self.day + 1) * _DAY_S)} at 00:00 UTC. Stop calling tools until"
                     " then.",
                     "budgets.per_agent.max_spend_usd_per_day",
@@ -124,9 +126,9 @@ class AgentTable:
         return len(self._agents)
 
     def judge(
-        self, agent_id: str, rule: BudgetRule, cost_micros: int, now_s: float
+        self, agent_id: str, rule: BudgetRule, amount: Amount, now_s: float
     ) -> Agent | Refusal:
-        """The agent, if one more call fits its windows. Nothing is counted before `charge`."""
+        """The agent, if this fits its windows. Nothing is counted before `charge`."""
         day = self._today()
         agent = self._agents.get(agent_id)
         if agent is None:
@@ -139,35 +141,35 @@ class AgentTable:
             self._agents.move_to_end(agent_id)
             agent.roll_hour(now_s)
             agent.roll_day(day)
-        refusal = agent.refuse(rule, cost_micros, now_s)
+        refusal = agent.refuse(rule, amount, now_s)
         return agent if refusal is None else refusal
 
-    def charge(self, agent: Agent, cost_micros: int, now_s: float) -> None:
-        """Count a call of an agent that was judged and hold its cost."""
+    def charge(self, agent: Agent, amount: Amount, now_s: float) -> None:
+        """Count this for an agent that was judged and hold its cost."""
         if agent.calls == 0:
             agent.hour_started_s = now_s
-        agent.calls += 1
-        agent.held_micros += cost_micros
+        agent.calls += amount.calls
+        agent.held_micros += amount.held_micros
         agent.in_flight += 1
         self._agents[agent.agent_id] = agent
         if not agent.is_dirty:
             self.changes.note(agent)
 
-    def settle(self, agent: Agent, held_micros: int, cost_micros: int) -> None:
-        """The call cost `cost_micros`, which is today's spend."""
+    def settle(self, agent: Agent, amount: Amount, cost_micros: int) -> None:
+        """In the end it cost `cost_micros`, which is today's spend."""
         agent.roll_day(self._today())
-        agent.held_micros -= held_micros
+        agent.held_micros -= amount.held_micros
         agent.spend_micros += cost_micros
         agent.in_flight -= 1
         if not agent.is_dirty:
             self.changes.note(agent)
 
-    def refund(self, agent: Agent, held_micros: int, hour_started_s: float) -> None:
-        """As if the call of the window that began at `hour_started_s` had not been made."""
-        agent.held_micros -= held_micros
+    def refund(self, agent: Agent, amount: Amount, hour_started_s: float) -> None:
+        """As if it had not been counted in the window that began at `hour_started_s`."""
+        agent.held_micros -= amount.held_micros
         agent.in_flight -= 1
-        if agent.hour_started_s == hour_started_s and agent.calls:
-            agent.calls -= 1
+        if agent.hour_started_s == hour_started_s:
+            agent.calls = max(0, agent.calls - amount.calls)
         if not agent.is_dirty:
             self.changes.note(agent)
 

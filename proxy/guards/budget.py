@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from proxy.guards.agents import Agent, AgentTable
 from proxy.guards.allowance import Amounts, left_amounts, left_text, used_amounts, warning_text
+from proxy.guards.amount import FREE, NO_ESTIMATE, Amount, Estimate
 from proxy.guards.kept import KeptAgent, KeptRun, instant
 from proxy.guards.run_limits import RunLimits
 from proxy.guards.runs import Run, RunTable, run_table_full
@@ -63,9 +64,12 @@ class Ledger:
         kind: Kind,
         cost_micros: int,
         loop_key: int | None,
+        *,
+        calls: int = 1,
+        estimate: Estimate = NO_ESTIMATE,
     ) -> "Reservation | Refusal":
-        """Hold one call and `cost_micros` of the run and the agent, or say which limit is in the
-        way. Refused calls count nothing and never start a run.
+        """Hold `calls` calls and `cost_micros` (of all of them) of the run and the agent, or say
+        which limit is in the way. Refused calls count nothing and never start a run.
 
         `loop_key` None: this call takes no part in loop detection. The run's clock starts at its
         first reserved call, and goes on if that one is refunded.
@@ -80,13 +84,13 @@ class Ledger:
             run = Run(caller.run_id, now_s)
         elif run.limits is not None:
             rule = run.limits.over(rule)
-        is_step = kind is Kind.MODEL
-        refusal = run.refuse(rule, is_step, cost_micros, now_s)
+        amount = Amount(kind is Kind.MODEL, calls, cost_micros, estimate)
+        refusal = run.refuse(rule, amount, now_s)
         if refusal is None and loop_key is not None:
             refusal = run.refuse_loop(rule, loop_key)
         agent = None
         if refusal is None and _limits_agents(rule):
-            verdict = self.agents_table.judge(caller.agent_id, rule, cost_micros, now_s)
+            verdict = self.agents_table.judge(caller.agent_id, rule, amount, now_s)
             if isinstance(verdict, Agent):
                 agent = verdict
             else:
@@ -96,7 +100,17 @@ class Ledger:
             return refusal
         if is_new:
             self.runs_table.add(run)
-        return Reservation(self, rule, run, agent, is_step, cost_micros, loop_key, now_s)
+        return Reservation(self, rule, run, agent, amount, loop_key, now_s)
+
+    def pass_free(self, rule: BudgetRule, caller: Caller) -> "Reservation":
+        """A place for what has to pass whatever the run has used, such as the messages without
+        which a protocol cannot be spoken. It uses nothing but bytes, cannot be refused, and
+        starts no run."""
+        now_s = self._clock.monotonic()
+        run = self.runs_table.peek(caller.run_id) or Run(caller.run_id, now_s)
+        if run.limits is not None:
+            rule = run.limits.over(rule)
+        return Reservation(self, rule, run, None, FREE, None, now_s)
 
     def run_view(self, rule: BudgetRule, run_id: str) -> RunView | None:
         """One run, or None if it is unknown."""
@@ -167,8 +181,8 @@ class Reservation:
     """
 
     __slots__ = (
-        "_agent", "_cost_micros", "_hour_started_s", "_is_open", "_is_step", "_ledger",
-        "_loop_key", "_rule", "_run", "run_deadline_s",
+        "_agent", "_amount", "_hour_started_s", "_is_open", "_ledger", "_loop_key", "_rule", "_run",
+        "run_deadline_s",
     )  # fmt: skip
 
     def __init__(
@@ -177,8 +191,7 @@ class Reservation:
         rule: BudgetRule,
         run: Run,
         agent: Agent | None,
-        is_step: bool,
-        cost_micros: int,
+        amount: Amount,
         loop_key: int | None,
         now_s: float,
     ) -> None:
@@ -186,23 +199,19 @@ class Reservation:
         self._rule = rule
         self._run = run
         self._agent = agent
-        self._is_step = is_step
-        self._cost_micros = cost_micros
+        self._amount = amount
         self._is_open = True
         self._hour_started_s = 0.0
         self._loop_key: int | None = None  # what `refund` must unlearn
         # The instant at which the run's seconds end, monotonic; None: they do not.
-        self.run_deadline_s = None if rule.max_seconds is None else run.started_s + rule.max_seconds
-        if is_step:
-            run.steps += 1
-        else:
-            run.tool_calls += 1
-        run.held_micros += cost_micros
-        run.in_flight += 1
+        self.run_deadline_s: float | None = None
+        if rule.max_seconds is not None and amount.calls:
+            self.run_deadline_s = run.started_s + rule.max_seconds
+        run.hold(amount)
         if loop_key is not None and rule.loop_limit is not None:
             self._loop_key = loop_key if ledger.runs_table.learn(run, loop_key) else None
         if agent is not None:
-            ledger.agents_table.charge(agent, cost_micros, now_s)
+            ledger.agents_table.charge(agent, amount, now_s)
             self._hour_started_s = agent.hour_started_s
 
     def add_bytes(self, count: int) -> bool:
@@ -226,13 +235,13 @@ class Reservation:
         self._is_open = False
         run = self._run
         cost_micros = max(0, cost_micros)
-        run.held_micros -= self._cost_micros
+        run.release(self._amount)
         run.spend_micros += cost_micros
         run.tokens += max(0, tokens)
-        run.in_flight -= 1
-        self._ledger.runs_table.touch(run, self._ledger.now_s())
+        if self._amount.calls:
+            self._ledger.runs_table.touch(run, self._ledger.now_s())
         if self._agent is not None:
-            self._ledger.agents_table.settle(self._agent, self._cost_micros, cost_micros)
+            self._ledger.agents_table.settle(self._agent, self._amount, cost_micros)
 
     def refund(self) -> None:
         """The call was refused after all: as if it had never been reserved, the agent's windows
@@ -241,18 +250,14 @@ class Reservation:
             return
         self._is_open = False
         run = self._run
-        if self._is_step:
-            run.steps -= 1
-        else:
-            run.tool_calls -= 1
-        run.held_micros -= self._cost_micros
-        run.in_flight -= 1
+        run.release(self._amount)
+        run.uncount(self._amount)
         if not run.is_dirty:
             self._ledger.runs_table.changes.note(run)
         if self._loop_key is not None:
             self._ledger.runs_table.unlearn(run, self._loop_key)
         if self._agent is not None:
-            self._ledger.agents_table.refund(self._agent, self._cost_micros, self._hour_started_s)
+            self._ledger.agents_table.refund(self._agent, self._amount, self._hour_started_s)
 
     def left(self) -> str:
         """The value of `Toolbooth-Budget`; empty if nothing is limited."""

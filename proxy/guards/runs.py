@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 
 from proxy.guards.allowance import usd
+from proxy.guards.amount import Amount
 from proxy.guards.changes import Changes
 from proxy.guards.kept import Instant, KeptRun, down_s, kept_count
 from proxy.guards.run_limits import RunLimits
@@ -24,14 +25,16 @@ _SWEEP = 2  # entries looked at per new one: the table shrinks faster than it gr
 class Run:
     """What one run has used. Everything that is reserved counts as used.
 
-    `spend_micros` is settled, `held_micros` reserved. Times are monotonic. `loops` counts equal
-    calls by loop key, and is made on the first one. `looped`: it was caught in a loop, which ends
-    it for good. `limits`: what an operator set for this run alone. `is_dirty`: see `Changes`.
+    `spend_micros` and `tokens` are settled, `held_micros` and `held_tokens` reserved. Times are
+    monotonic. `loops` counts equal calls by loop key, and is made on the first one. `looped`: it
+    was caught in a loop, which ends it for good. `limits`: what an operator set for this run
+    alone. `is_dirty`: see `Changes`.
     """
 
     __slots__ = (
-        "byte_count", "held_micros", "in_flight", "is_dirty", "last_s", "limits", "looped",
-        "loops", "refusals", "run_id", "spend_micros", "started_s", "steps", "tokens", "tool_calls",
+        "byte_count", "held_micros", "held_tokens", "in_flight", "is_dirty", "last_s", "limits",
+        "looped", "loops", "refusals", "run_id", "spend_micros", "started_s", "steps", "tokens",
+        "tool_calls",
     )  # fmt: skip
 
     def __init__(self, run_id: str, now_s: float) -> None:
@@ -43,6 +46,7 @@ class Run:
         self.spend_micros = 0
         self.held_micros = 0
         self.tokens = 0
+        self.held_tokens = 0
         self.byte_count = 0
         self.in_flight = 0
         self.refusals = 0
@@ -74,7 +78,7 @@ class Run:
             kept_count(self.steps),
             kept_count(self.tool_calls),
             kept_count(self.spend_micros + self.held_micros),
-            kept_count(self.tokens),
+            kept_count(self.tokens + self.held_tokens),
             kept_count(self.byte_count),
             kept_count(self.refusals),
             self.looped,
@@ -84,10 +88,31 @@ class Run:
             now.wall_s,
         )
 
-    def refuse(
-        self, rule: BudgetRule, is_step: bool, cost_micros: int, now_s: float
-    ) -> Refusal | None:
-        """The first limit that one more call of `cost_micros` would break, or None.
+    def hold(self, amount: Amount) -> None:
+        """Reserve it: from now on it counts as used."""
+        if amount.is_step:
+            self.steps += amount.calls
+        else:
+            self.tool_calls += amount.calls
+        self.held_micros += amount.held_micros
+        self.held_tokens += amount.estimate.tokens
+        self.in_flight += 1
+
+    def release(self, amount: Amount) -> None:
+        """The call is over; what it used is known by other means. Its count stays."""
+        self.held_micros -= amount.held_micros
+        self.held_tokens -= amount.estimate.tokens
+        self.in_flight -= 1
+
+    def uncount(self, amount: Amount) -> None:
+        """It was not made after all."""
+        if amount.is_step:
+            self.steps -= amount.calls
+        else:
+            self.tool_calls -= amount.calls
+
+    def refuse(self, rule: BudgetRule, amount: Amount, now_s: float) -> Refusal | None:
+        """The first limit that this would break, or None.
 
         Spend refuses what would go over the limit, so a free call still passes at exactly the
         limit. Tokens and bytes are known only afterwards, so they refuse once the limit is
@@ -97,16 +122,18 @@ class Run:
             return _looped()
         if rule.max_seconds is not None and now_s - self.started_s >= rule.max_seconds:
             return _used_up(Reason.MAX_SECONDS, f"{rule.max_seconds:g} seconds")
-        if is_step:
-            if rule.max_steps is not None and self.steps >= rule.max_steps:
+        if amount.is_step:
+            if rule.max_steps is not None and self.steps + amount.calls > rule.max_steps:
                 return _used_up(Reason.MAX_STEPS, f"{rule.max_steps} steps")
-        elif rule.max_tool_calls is not None and self.tool_calls >= rule.max_tool_calls:
+        elif (
+            rule.max_tool_calls is not None and self.tool_calls + amount.calls > rule.max_tool_calls
+        ):
             return _used_up(Reason.MAX_TOOL_CALLS, f"{rule.max_tool_calls} tool calls")
         if rule.max_spend_micros is not None:
             used_micros = self.spend_micros + self.held_micros
-            if used_micros + cost_micros > rule.max_spend_micros:
-                return _spent(used_micros, rule.max_spend_micros, cost_micros)
-        if rule.max_tokens is not None and self.tokens >= rule.max_tokens:
+            if not amount.fits(used_micros, rule.max_spend_micros):
+                return _spent(used_micros, rule.max_spend_micros, amount.cost_micros)
+        if rule.max_tokens is not None and self.tokens + self.held_tokens >= rule.max_tokens:
             return _used_up(Reason.MAX_TOKENS, f"{rule.max_tokens} tokens")
         if rule.max_bytes is not None and self.byte_count >= rule.max_bytes:
             return _used_up(Reason.MAX_BYTES, f"{rule.max_bytes} bytes")

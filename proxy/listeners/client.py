@@ -236,9 +236,9 @@ class ClientConnection(asyncio.Protocol):
         except BadMessage as problem:
             exchange.keeps = exchange.keeps and problem.reason is Reason.RUN_ID_REQUIRED
             refusal = problem.refusal
-            front.refuse(exchange, refusal, call_id, is_inside=self._inside is not None)
+            front.refuse(exchange, refusal, call_id, inside=self._inside)
         except Stopped as stop:
-            front.refuse(exchange, stop.refusal, call_id, is_inside=self._inside is not None)
+            front.refuse(exchange, stop.refusal, call_id, inside=self._inside)
         else:
             await handle(booth, exchange, asked.call, asked.gateway_rule)
 
@@ -247,8 +247,7 @@ class ClientConnection(asyncio.Protocol):
         body = ClientBody(NO_CONTENT, self._pause, self._resume)
         exchange = ClientExchange(self, _UNREADABLE, body, keeps=False)
         refusal = problem.refusal
-        inside = self._inside is not None
-        self.front.refuse(exchange, refusal, self.front.next_call_id(), is_inside=inside)
+        self.front.refuse(exchange, refusal, self.front.next_call_id(), inside=self._inside)
 
     def _may_go_on(self, exchange: ClientExchange) -> bool:
         body = exchange.body
@@ -332,7 +331,7 @@ class ClientConnection(asyncio.Protocol):
         body = ClientBody(NO_CONTENT, self._pause, self._resume)
         exchange = ClientExchange(self, _UNREADABLE, body, keeps=False)
         refusal = Refusal(Reason.BUSY, "The sidecar has too many connections.", "", 1000)
-        self.front.refuse(exchange, refusal, self.front.next_call_id(), is_inside=False)
+        self.front.refuse(exchange, refusal, self.front.next_call_id(), inside=None)
         self._end()
         if self._transport is not None:  # nobody else watches a connection that was not admitted
             self._loop.call_later(self.front.limits.linger_s, self._transport.abort)

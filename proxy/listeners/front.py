@@ -6,6 +6,7 @@ from typing import NamedTuple
 from proxy.listeners.client import ClientConnection
 from proxy.listeners.exchange import ClientExchange, DateLine
 from proxy.listeners.identity import identify
+from proxy.listeners.ways_in import Inside
 from proxy.model.call import Caller, Mode
 from proxy.model.errors import BadMessage, Refusal
 from proxy.model.record import CallRecord
@@ -75,14 +76,14 @@ class Front:
         return identify(exchange.head, self.booth.policy.budgets, client_address)
 
     def refuse(
-        self, exchange: ClientExchange, refusal: Refusal, call_id: str, *, is_inside: bool
+        self, exchange: ClientExchange, refusal: Refusal, call_id: str, *, inside: Inside | None
     ) -> None:
         """Answer and record what never became a call."""
         head, booth = exchange.head, self.booth
         if head.method == "CONNECT":
             mode = Mode.CONNECT
         elif head.target.startswith("/"):
-            mode = Mode.TUNNEL_HTTP if is_inside else Mode.GATEWAY
+            mode = inside.mode if inside is not None else Mode.GATEWAY
         else:
             mode = Mode.ABSOLUTE
         record = CallRecord(call_id, mode, booth.clock.wall())

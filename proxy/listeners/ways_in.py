@@ -26,10 +26,16 @@ _GATEWAY = "/tools/"
 
 
 class Inside(NamedTuple):
-    """The tunnel a request came through: where it leads, and who opened it."""
+    """The tunnel a request came through: where it leads, and who opened it. The scheme says what
+    the tunnel carries: plain HTTP, or TLS that ends here."""
 
     origin: Origin
     caller: Caller
+
+    @property
+    def mode(self) -> Mode:
+        """The way in of the requests inside."""
+        return Mode.INTERCEPTED if self.origin.scheme == "https" else Mode.TUNNEL_HTTP
 
 
 class Asked(NamedTuple):
@@ -49,7 +55,7 @@ def read_call(
     caller = identify(head, policy.budgets, client_address, outer)
     rule: ToolRule | None = None
     if inside is not None:
-        mode, target = Mode.TUNNEL_HTTP, _inside_target(head, inside.origin)
+        mode, target = inside.mode, _inside_target(head, inside.origin)
     elif head.method == "CONNECT":
         mode, target = Mode.CONNECT, parse_connect(head.target)
     elif head.target.startswith("/"):
@@ -82,12 +88,11 @@ def _inside_target(head: RequestHead, origin: Origin) -> Target:
     if not head.target.startswith("/"):
         target = parse_absolute(head.target, head.method)
     else:
-        target = parse_origin_form(head.target, "http", origin.host, origin.port)
+        target = parse_origin_form(head.target, origin.scheme, origin.host, origin.port)
     host, port = check_host_field(head.value(b"host") or b"")
-    inner = Origin("http", origin.host, origin.port)
-    if target.origin != inner or host != origin.host or port not in (None, origin.port):
+    if target.origin != origin or host != origin.host or port not in (None, origin.port):
         raise BadMessage("The request names another host than its tunnel.")
-    return Target(inner, target.path)
+    return target
 
 
 def _gateway_target(head: RequestHead, policy: Policy) -> tuple[ToolRule, Target]:

@@ -14,6 +14,7 @@ class Mode(StrEnum):
     ABSOLUTE = "absolute"  # GET http://host/path, what HTTP_PROXY makes clients send
     CONNECT = "connect"  # CONNECT host:port, a tunnel whose content is not ours to see
     TUNNEL_HTTP = "tunnel_http"  # plain HTTP found inside a tunnel: a call of its own
+    INTERCEPTED = "intercepted"  # read inside a tunnel whose TLS ends here: a call of its own
     GATEWAY = "gateway"  # /tools/{tool}/..., reverse proxying to the tool's `upstream`
 
 

@@ -108,5 +108,5 @@ class Exchange(Protocol):
         come already."""
 
     def govern_inside(self, transport: asyncio.Transport, held: bytes, origin: Origin) -> None:
-        """The tunnel to `origin` turned out to carry plain HTTP: take the transport back and read
-        `held` and what follows as requests, each a call of its own."""
+        """The tunnel turned out to carry HTTP to `origin` (scheme included): take the transport
+        back and read `held` and what follows as requests, each a call of its own."""

@@ -6,11 +6,15 @@ no task woken for a chunk, paused while the client reads slowly and metered on t
 
 from proxy.model.record import Capture
 from proxy.pipeline.attempt import let_go
+from proxy.pipeline.content import CONTENT_BOUND, ContentFilter
 from proxy.pipeline.upload import Upload
 from proxy.pipeline.visit import Visit
 from proxy.upstream.connection import Answer, UpstreamConnection
 from proxy.wire.body import Ends
 from proxy.wire.forward import content_length, relayed_lines
+
+_NOTHING: frozenset[bytes] = frozenset()
+_DROPPED_BY_US = frozenset((b"x-should-retry",))  # ours takes the place of the upstream's advice
 
 
 async def relay(
@@ -21,7 +25,12 @@ async def relay(
     head = answer.head
     record.status = head.status
     start = b"HTTP/1.1 %d %b" % (head.status, head.phrase)
-    lines = relayed_lines(head, drop_should_retry=visit.is_retried_out)
+    is_empty = visit.call.method == "HEAD" or head.status in (204, 304)
+    lens = visit.filter_for(head) if visit.filter_for is not None and not is_empty else None
+    stops = _DROPPED_BY_US if visit.is_retried_out else _NOTHING
+    if lens is not None and not lens.keeps_content:
+        stops = stops | CONTENT_BOUND
+    lines = relayed_lines(head, also_drop=stops)
     if b"date" not in head.named:
         lines.append(exchange.date_line())
     lines.append(visit.booth.via)
@@ -33,37 +42,51 @@ async def relay(
         visit.charge_bytes(len(content))
         if capture is not None:
             capture.add(content)
-    if visit.call.method == "HEAD" or head.status in (204, 304):
+    if is_empty:
         length = content_length(head.fields) if head.status != 204 else None
         exchange.respond_without_content(start, [*lines, length] if length else lines)
     elif answer.is_whole:
+        if lens is not None:
+            content = lens.feed(content) + lens.finish()
         exchange.respond(start, lines, content)
     else:
-        framing = answer.framing
-        length_bytes = framing.length if framing.ends is Ends.BY_LENGTH else None
-        exchange.start(start, lines, length_bytes)
-        await _stream(visit, connection, upload, content, capture)
+        exchange.start(start, lines, _length_of(answer, lens))
+        await _stream(visit, connection, upload, content, capture, lens)
     await let_go(visit, connection, upload)
+
+
+def _length_of(answer: Answer, lens: ContentFilter | None) -> int | None:
+    """How long the content will be, where that can be known."""
+    is_known = answer.framing.ends is Ends.BY_LENGTH and (lens is None or lens.keeps_content)
+    return answer.framing.length if is_known else None
 
 
 async def _stream(
     visit: Visit, connection: UpstreamConnection, upload: Upload, first: bytes,
-    capture: Capture | None,
+    capture: Capture | None, lens: ContentFilter | None,
 ) -> None:  # fmt: skip
     exchange, record = visit.exchange, visit.record
+
+    def write(content: bytes) -> None:
+        if lens is not None:
+            content = lens.feed(content)
+        if content:
+            exchange.write(content)
 
     def pass_on(content: bytes) -> None:
         record.response_bytes += len(content)
         if capture is not None:
             capture.add(content)
-        exchange.write(content)
+        write(content)
         visit.charge_bytes(len(content))
 
     exchange.throttle(connection)
     try:
         if first:
-            exchange.write(first)
+            write(first)
         await connection.stream(pass_on)
+        if lens is not None and (rest := lens.finish()):
+            exchange.write(rest)
         exchange.finish()
     except BaseException:
         connection.abort()

@@ -6,6 +6,7 @@ from proxy.model.errors import Refusal
 from proxy.model.reason import MEANINGS, Reason
 from proxy.model.record import CallRecord, Capture
 from proxy.pipeline.booth import Booth
+from proxy.pipeline.content import FilterFor
 from proxy.pipeline.exchange import Exchange
 from proxy.pipeline.live import LiveCall
 from proxy.policy.policy import Policy, ToolRule
@@ -18,7 +19,7 @@ class Visit:
 
     __slots__ = (
         "_holds_slot", "_reservation", "_rule", "booth", "call", "captured_bytes", "exchange",
-        "has_sent", "is_retried_out", "live", "policy", "record",
+        "filter_for", "has_sent", "is_retried_out", "live", "policy", "record",
     )  # fmt: skip
 
     def __init__(
@@ -32,6 +33,7 @@ class Visit:
         self.record = record
         self.has_sent = False  # at least one byte of the request went upstream
         self.is_retried_out = False  # our retries applied, and did not help
+        self.filter_for: FilterFor | None = None  # what reads or rewrites the answer's content
         self.captured_bytes = 0  # held of the capture budget
         self._rule: ToolRule | None = None
         self._reservation: Reservation | None = None

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from proxy.policy.address import METADATA_NETWORKS, judge_literal
+from proxy.policy.catalog import CatalogEntry
 from proxy.policy.path_glob import covers
 from proxy.policy.policy import Destination, Network, ToolRule
-from proxy.policy.schema import CatalogEntry, PolicyDocument
+from proxy.policy.schema import PolicyDocument
 
 _MAX_COMPARISONS = 200_000  # a catalog beyond that is not searched further for dead entries
 
@@ -16,8 +17,6 @@ def caveats(document: PolicyDocument, rules: Mapping[str, ToolRule]) -> Iterator
     for name, entry in document.tools.catalog.items():
         yield from _entry(f"tools.catalog.{name}", entry, rules[name])
     yield from _shadowed(rules)
-    if document.budgets.max_tokens is not None:
-        yield "budgets.max_tokens: has no effect in this version, which does not read `usage`"
     if document.rollout is not None:
         yield "rollout: has no effect in this version"
 
@@ -58,15 +57,8 @@ def _is_mcp_tool(name: str, rules: Mapping[str, ToolRule]) -> bool:
 
 
 def _entry(path: str, entry: CatalogEntry, rule: ToolRule) -> Iterator[str]:
-    if entry.pricing is not None:
-        yield f"{path}.pricing: has no effect in this version, which does not read `usage`"
-    if entry.credentials is not None:
-        yield f"{path}.credentials: are not injected by this version"
-    if entry.intercept_tls:
-        yield (
-            f"{path}.intercept_tls: this version refuses tunnels (CONNECT) to this tool rather "
-            "than pass them unseen"
-        )
+    if entry.pricing is not None and entry.kind != "model":
+        yield f"{path}.pricing: has no effect, as only the answers of `kind: model` have a `usage`"
     for place, destination in enumerate(rule.destinations):
         yield from _destination(f"{path}.match[{place}]", entry, rule, destination)
     if rule.upstream is not None and judge_literal(rule.upstream.host, rule.allow_addresses):

@@ -8,6 +8,7 @@ from typing import Literal
 
 from proxy.model.call import Effect, Kind
 from proxy.policy.authorize import is_on_allowlist
+from proxy.policy.catalog import CatalogEntry, Match, McpTool
 from proxy.policy.caveats import caveats
 from proxy.policy.decode import decode
 from proxy.policy.document import read_document
@@ -16,7 +17,9 @@ from proxy.policy.policy import (
     MICROS_PER_USD,
     BreakerRule,
     BudgetRule,
+    CredentialRule,
     Destination,
+    McpToolRule,
     ObservabilityRule,
     Policy,
     Pricing,
@@ -27,8 +30,9 @@ from proxy.policy.policy import (
     Timeouts,
     ToolIndex,
     ToolRule,
+    TunnelRule,
 )
-from proxy.policy.schema import CatalogEntry, Match, PolicyDocument, RateLimit, Tools
+from proxy.policy.schema import PolicyDocument, RateLimit, Tools
 
 _VERSION_CHARS = 12
 
@@ -100,7 +104,25 @@ def _rule(index: int, name: str, entry: CatalogEntry, tools: Tools, allowed: boo
         rate=_rate(name, tools),
         concurrency=tools.concurrency.per_tool.get(name, tools.concurrency.default),
         breaker=_breaker(tools),
+        credentials=_credentials(entry),
+        trust_file=entry.trust_file,
+        tunnel=TunnelRule(entry.tunnel.raw, entry.tunnel.max_seconds, entry.tunnel.max_bytes),
+        mcp_tools={name: _mcp_tool(tool) for name, tool in entry.tools.items()},
     )
+
+
+def _credentials(entry: CatalogEntry) -> CredentialRule | None:
+    given = entry.credentials
+    if given is None:
+        return None
+    return CredentialRule(
+        given.header.encode(), given.format, given.secret_env, given.secret_file, given.placeholder
+    )
+
+
+def _mcp_tool(tool: McpTool) -> McpToolRule:
+    effect = Effect(tool.effect) if tool.effect else None
+    return McpToolRule(effect, None if tool.cost_usd is None else _micros(tool.cost_usd))
 
 
 def _destination(match: Match) -> Destination:

@@ -22,6 +22,7 @@ _LISTED_NAME = re.compile(r"\*|[A-Za-z0-9_][A-Za-z0-9_/-]*(?:\.[A-Za-z0-9_/-]+)*
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MAX_NAME_CHARS = 128
+MCP_TOOL_NAME = re.compile(r"[A-Za-z0-9_./-]{1,128}")  # of the MCP specification, and `/`
 _MAX_PATTERN_CHARS = 1000
 
 # Words that stand beside tool names in the same mapping; a tool of that name could not be told.
@@ -125,6 +126,26 @@ def _secret_format(text: str) -> str:
     return text
 
 
+def _secret_placeholder(text: str) -> str:
+    """Long and odd enough that it stands nowhere by chance."""
+    if len(text) < 8 or len(text) > 200 or not re.fullmatch(r"[A-Za-z0-9_.~-]+", text):
+        raise ValueError("must be 8 to 200 letters, digits and _ . ~ -")
+    return text
+
+
+def _credential_header(name: str) -> str:
+    lowered = _header_name(name)
+    if lowered in _UNFIT_IDENTITY_HEADERS - {"authorization", "cookie"}:
+        raise ValueError("is a header that HTTP itself needs; choose another")
+    return lowered
+
+
+def _mcp_tool_name(name: str) -> str:
+    if not MCP_TOOL_NAME.fullmatch(name):
+        raise ValueError("must be 1 to 128 letters, digits and _ - . /")
+    return name
+
+
 class Upstream(NamedTuple):
     """`upstream`, taken apart. `path` has no trailing slash."""
 
@@ -194,6 +215,9 @@ Cidr = Annotated[str, AfterValidator(_network)]
 RedactPattern = Annotated[str, AfterValidator(_pattern)]
 VariableName = Annotated[str, AfterValidator(_variable)]
 SecretFormat = Annotated[str, AfterValidator(_secret_format)]
+SecretPlaceholder = Annotated[str, AfterValidator(_secret_placeholder)]
+CredentialHeader = Annotated[str, AfterValidator(_credential_header)]
+McpToolName = Annotated[str, AfterValidator(_mcp_tool_name)]
 UpstreamUrl = Annotated[str, AfterValidator(_upstream)]
 
 Millis = Annotated[int, Field(ge=1, le=_DAY_MS)]

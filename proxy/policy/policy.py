@@ -5,6 +5,7 @@ Frozen, validated, in runtime units (seconds, micros, canonical hosts); the file
 and no counter lives in it: state outlives policy.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
@@ -73,6 +74,37 @@ class Pricing:
 
 
 @dataclass(frozen=True, slots=True)
+class CredentialRule:
+    """What the agent never holds. `header` is lower case; `template` has `{secret}` in it once.
+    Exactly one of `secret_env` and `secret_file` names where the secret is read. `placeholder`: a
+    text in the agent's own header values and query that stands for it."""
+
+    header: bytes
+    template: str
+    secret_env: str | None
+    secret_file: str | None
+    placeholder: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelRule:
+    """Limits of one opaque tunnel. `raw`: what is neither TLS nor HTTP may pass. None: no limit
+    beyond those of the run."""
+
+    raw: bool = False
+    max_s: float | None = None
+    max_bytes: int | None = None  # both ways together
+
+
+@dataclass(frozen=True, slots=True)
+class McpToolRule:
+    """What differs for one tool of an MCP server. None: as the server's entry says."""
+
+    effect: Effect | None
+    cost_micros: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Destination:
     """One `match` line. `host`: exact name or address, `*.suffix` (one or more labels), or `*`.
     None means any. `paths` are globs over the raw path, as written; `globs` are the same, ready
@@ -113,6 +145,10 @@ class ToolRule:
     rate: RateRule | None
     concurrency: int
     breaker: BreakerRule | None
+    credentials: CredentialRule | None = None
+    trust_file: str | None = None  # PEM of the CAs its upstream is verified against; None: system's
+    tunnel: TunnelRule = TunnelRule()
+    mcp_tools: Mapping[str, McpToolRule] = field(default_factory=dict)  # by MCP tool name
 
 
 @dataclass(frozen=True, slots=True)

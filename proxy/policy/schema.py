@@ -7,48 +7,32 @@ documentation (`reference.py`). Fields that default to None are unset; `null` ca
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from proxy.policy.catalog import CatalogEntry
 from proxy.policy.fields import (
-    Cidr,
     Count,
     EnvCount,
     EnvSeconds,
     HeaderName,
-    HostPattern,
     IdentityHeader,
     ListedName,
-    Method,
     Millis,
     MillisOrNone,
-    PathGlob,
     Percent,
-    Port,
     PositiveCount,
     PositiveRatio,
     Ratio,
     RedactPattern,
     Scope,
     Seconds,
-    SecretFormat,
     ToolName,
-    UpstreamUrl,
     Usd,
-    VariableName,
 )
+from proxy.policy.section import PerTool, Section
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class _PerTool(_Section):
-    """A section whose other keys are tool names."""
-
-    model_config = ConfigDict(extra="allow")
-
-
-class RuntimeEnv(_Section):
+class RuntimeEnv(Section):
     """Limits of one run. The environment variables of the same names override them."""
 
     max_steps: EnvCount | None = Field(
@@ -62,13 +46,13 @@ class RuntimeEnv(_Section):
     )
 
 
-class Runtime(_Section):
+class Runtime(Section):
     """What the agent's runtime is told."""
 
     env: RuntimeEnv = Field(RuntimeEnv(), description="Limits of one run.")
 
 
-class ToolTimeouts(_Section):
+class ToolTimeouts(Section):
     """Timeouts of one tool; a bare number means `call`."""
 
     call: Millis | None = Field(None, description="As `default`, for this tool.")
@@ -81,7 +65,7 @@ class ToolTimeouts(_Section):
         return {"call": value} if not isinstance(value, dict) else value
 
 
-class TimeoutsMs(_PerTool):
+class TimeoutsMs(PerTool):
     """Deadlines in milliseconds."""
 
     __pydantic_extra__: dict[str, ToolTimeouts] = Field(init=False)
@@ -98,7 +82,7 @@ class TimeoutsMs(_PerTool):
         return self.__pydantic_extra__
 
 
-class RetryPart(_Section):
+class RetryPart(Section):
     """How often and how patiently a failed call is tried again."""
 
     max: int | None = Field(None, ge=0, le=10, description="As `max`, for this tool.")
@@ -108,7 +92,7 @@ class RetryPart(_Section):
     budget_percent: Percent | None = Field(None, description="As `budget_percent`, for this tool.")
 
 
-class Retries(_PerTool):
+class Retries(PerTool):
     """Retries of calls that may be repeated."""
 
     __pydantic_extra__: dict[str, RetryPart] = Field(init=False)
@@ -131,7 +115,7 @@ class Retries(_PerTool):
         return self.__pydantic_extra__
 
 
-class RateLimit(_Section):
+class RateLimit(Section):
     """A leaky bucket: `requests` per `per_seconds`, in bursts of at most `requests`."""
 
     requests: PositiveCount | None = Field(
@@ -146,7 +130,7 @@ class RateLimit(_Section):
     )
 
 
-class RateLimits(_PerTool):
+class RateLimits(PerTool):
     """Without `default`, tools not named here are not limited."""
 
     __pydantic_extra__: dict[str, RateLimit] = Field(init=False)
@@ -168,7 +152,7 @@ class RateLimits(_PerTool):
         return self.__pydantic_extra__
 
 
-class Concurrency(_PerTool):
+class Concurrency(PerTool):
     """Calls in flight at once, for each tool by itself."""
 
     __pydantic_extra__: dict[str, PositiveCount] = Field(init=False)
@@ -181,7 +165,7 @@ class Concurrency(_PerTool):
         return self.__pydantic_extra__
 
 
-class CircuitBreaker(_Section):
+class CircuitBreaker(Section):
     """Stops calling an upstream that keeps failing. Off unless this section is there."""
 
     error_rate: PositiveRatio = Field(0.5, description="Share of failed attempts that opens it.")
@@ -191,99 +175,7 @@ class CircuitBreaker(_Section):
     open_seconds: Seconds = Field(10.0, description="How long it stays open before one probe.")
 
 
-class Match(_Section):
-    """One destination. All that is given must fit."""
-
-    host: HostPattern = Field(
-        description="Exact name, IP address, `*.suffix` (one or more labels, never the suffix "
-        "itself) or `*`."
-    )
-    ports: list[Port] | None = Field(
-        None,
-        min_length=1,
-        max_length=1000,
-        description='Ports; any unless given, or with `["*"]`.',
-    )
-    methods: list[Method] | None = Field(
-        None, min_length=1, description="Methods, in capitals; any unless given. GET brings HEAD."
-    )
-    paths: list[PathGlob] | None = Field(
-        None,
-        min_length=1,
-        max_length=1000,
-        description="Globs over the raw path; any unless given.",
-    )
-
-
-class PricingUsd(_Section):
-    """Prices of a model's tokens, applied to the `usage` of its answers."""
-
-    input_usd_per_mtok: Usd = Field(description="USD per million input tokens.")
-    output_usd_per_mtok: Usd = Field(description="USD per million output tokens.")
-
-
-class Idempotency(_Section):
-    """Makes writes that carry the header retryable."""
-
-    header: HeaderName = Field("idempotency-key", description="The header that carries the key.")
-    ttl_seconds: Seconds = Field(600.0, description="How long the upstream is said to know a key.")
-
-
-class Credentials(_Section):
-    """Names a credential for the gateway. The secret itself must never stand in a policy."""
-
-    header: HeaderName = Field("authorization", description="The header to set.")
-    format: SecretFormat = Field("Bearer {secret}", description="Its value around the secret.")
-    secret_env: VariableName | None = Field(None, description="Environment variable to read.")
-    secret_file: str | None = Field(
-        None, min_length=1, max_length=4096, description="File to read."
-    )
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if (self.secret_env is None) == (self.secret_file is None):
-            raise ValueError("needs either 'secret_env' or 'secret_file'")
-        return self
-
-
-class CatalogEntry(_Section):
-    """One tool: where it is and what its calls mean."""
-
-    match: list[Match] = Field(
-        [], max_length=1000, description="Its destinations; one that fits is enough."
-    )
-    upstream: UpstreamUrl | None = Field(
-        None, description="URL that the gateway path `/tools/NAME/` forwards to."
-    )
-    kind: Literal["tool", "model", "mcp"] = Field(
-        "tool", description="Calls of a `model` are steps of the run, the rest are tool calls."
-    )
-    effect: Literal["read", "write"] | None = Field(
-        None, description="By method unless given: GET, HEAD and OPTIONS read, the rest write."
-    )
-    cost_usd: Usd = Field(0.0, description="Price of one call.")
-    pricing: PricingUsd | None = Field(None, description="Prices of tokens, for `kind: model`.")
-    allow_addresses: list[Cidr] = Field(
-        [],
-        max_length=1000,
-        description="CIDRs opened to this tool though they are not public. A metadata service "
-        "opens only by its exact address (`/32`, `/128`).",
-    )
-    intercept_tls: bool = Field(
-        False, description="Tunnels to this tool are refused instead of passed unseen."
-    )
-    retry_writes: bool = Field(False, description="Its writes may be repeated safely.")
-    idempotency: Idempotency | None = Field(None, description="Retries of writes with a key.")
-    credentials: Credentials | None = Field(None, description="Accepted; not injected yet.")
-
-    @model_validator(mode="after")
-    def _reachable(self) -> Self:
-        if not self.match and self.upstream is None:
-            raise ValueError("needs 'match' or 'upstream', or no call can reach it")
-        return self
-
-
-class Tools(_Section):
+class Tools(Section):
     """Which tools there are, which of them may be called, and how."""
 
     allowlist: list[ListedName] = Field(
@@ -308,14 +200,14 @@ class Tools(_Section):
         return names
 
 
-class PerAgent(_Section):
+class PerAgent(Section):
     """Limits of one agent over all its runs."""
 
     max_calls_per_hour: Count | None = Field(None, description="Calls in any hour.")
     max_spend_usd_per_day: Usd | None = Field(None, description="Spend per UTC day.")
 
 
-class Budgets(_Section):
+class Budgets(Section):
     """Who is calling and how much a run may use. What is not given is not limited."""
 
     run_header: IdentityHeader = Field("x-agent-run-id", description="Header with the run's id.")
@@ -325,7 +217,9 @@ class Budgets(_Section):
         description="A call without a run id: one budget per client address, or refused (407).",
     )
     max_spend_usd: Usd | None = Field(None, description="Spend of one run.")
-    max_tokens: Count | None = Field(None, description="Model tokens of one run.")
+    max_tokens: Count | None = Field(
+        None, description="Tokens of one run's models, as the `usage` of their answers says."
+    )
     max_bytes: Count | None = Field(None, description="Bytes of one run, both ways.")
     per_agent: PerAgent = Field(PerAgent(), description="Limits of one agent.")
     loop_limit: int | None = Field(
@@ -351,7 +245,7 @@ class Budgets(_Section):
         return self
 
 
-class Redact(_Section):
+class Redact(Section):
     """What records must not show, beyond what they never do."""
 
     pii: bool = Field(True, description="E-mail addresses, card numbers and the like.")
@@ -362,7 +256,7 @@ class Redact(_Section):
     )
 
 
-class Observability(_Section):
+class Observability(Section):
     """How much of a call its record shows."""
 
     sampled_tool_results: bool = Field(True, description="Sampled records hold bodies at all.")
@@ -373,14 +267,14 @@ class Observability(_Section):
     redact: Redact = Field(Redact(), description="What records must not show.")
 
 
-class Rollout(_Section):
+class Rollout(Section):
     """Accepted and checked; without effect in this version."""
 
     canary_percent: Percent | None = Field(None, description="Share of callers on a new policy.")
     rollback_on_error_rate: Ratio | None = Field(None, description="Share of errors that ends it.")
 
 
-class PolicyDocument(_Section):
+class PolicyDocument(Section):
     """The whole document. An empty one is valid and refuses every call."""
 
     runtime: Runtime = Field(Runtime(), description="What the agent's runtime is told.")

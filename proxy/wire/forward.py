@@ -132,15 +132,15 @@ class Outgoing:
         return b"%b%b%b\r\n\r\n" % (self._before, after, length)
 
 
-def relayed_lines(head: ResponseHead, *, drop_should_retry: bool = False) -> list[bytes]:
-    """The lines of an upstream's answer that the client gets, framing aside.
-    `drop_should_retry`: ours takes the place of the upstream's advice."""
+def relayed_lines(head: ResponseHead, *, also_drop: frozenset[bytes] = frozenset()) -> list[bytes]:
+    """The lines of an upstream's answer that the client gets, framing aside. `also_drop`: names
+    of fields that do not hold any more, or that ours take the place of."""
     named = head.named
     stops = _RESPONSE_STOPS
     if b"connection" in named:
         stops = stops | nominated(head)
-    if drop_should_retry:
-        stops = stops | {b"x-should-retry"}
+    if also_drop:
+        stops = stops | also_drop
     lines = [line for name, line in head.fields if name not in stops and name[:10] != b"toolbooth-"]
     if b"proxy-status" in named:  # only we may say `toolbooth` in it
         lines = [

@@ -1,5 +1,6 @@
 import pytest
 
+from proxy.guards.amount import Estimate
 from proxy.guards.budget import Ledger, Reservation
 from proxy.model.call import Kind
 from proxy.model.errors import Refusal
@@ -380,3 +381,64 @@ def test_a_run_forgotten_with_a_call_in_flight_starts_anew() -> None:
     view = ledger.run_view(rule, "run-1")
     assert view is not None
     assert (view.used.spend_micros, view.used.tool_calls, view.in_flight) == (10, 1, 1)
+
+
+# --- several calls at once, and what only the answer tells ------------------------------------
+
+
+def test_several_calls_in_one_are_held_together_or_not_at_all() -> None:
+    ledger, rule = Ledger(FakeClock()), BudgetRule(max_tool_calls=3, max_calls_per_hour=3)
+    caller = a_caller()
+    granted(ledger.reserve(rule, caller, Kind.MCP, 0, None, calls=2))
+    refused(ledger.reserve(rule, caller, Kind.MCP, 0, None, calls=2), Reason.MAX_TOOL_CALLS)
+    last = granted(ledger.reserve(rule, caller, Kind.MCP, 0, None, calls=1))
+    last.refund()
+    granted(ledger.reserve(rule, caller, Kind.MCP, 0, None, calls=1)).settle(0)
+
+
+def test_what_passes_free_uses_nothing_and_starts_no_run() -> None:
+    ledger, rule = Ledger(FakeClock()), BudgetRule(max_tool_calls=0, max_seconds=1)
+    free = ledger.pass_free(rule, a_caller())
+    assert free.run_deadline_s is None
+    free.settle(0)
+    assert ledger.run_view(rule, a_caller().run_id) is None
+
+
+def test_bytes_of_what_passes_free_count_for_a_run_that_is_known() -> None:
+    ledger, rule = Ledger(FakeClock()), BudgetRule(max_bytes=10)
+    granted(reserve(ledger, rule)).settle(0)
+    free = ledger.pass_free(rule, a_caller())
+    assert free.add_bytes(10)
+    assert not free.add_bytes(1)
+    refused(reserve(ledger, rule), Reason.MAX_BYTES)
+
+
+@pytest.mark.parametrize(
+    ("rule", "reason"),
+    [
+        pytest.param(BudgetRule(max_spend_micros=100), Reason.MAX_SPEND_USD, id="spend"),
+        pytest.param(BudgetRule(max_tokens=100), Reason.MAX_TOKENS, id="tokens"),
+        pytest.param(
+            BudgetRule(max_spend_micros_per_day=100), Reason.MAX_SPEND_USD_PER_DAY, id="a day"
+        ),
+    ],
+)
+def test_calls_at_once_do_not_count_on_the_same_rest(rule: BudgetRule, reason: Reason) -> None:
+    """An estimate larger than what is left refuses nothing by itself, but holds all of it."""
+    ledger, caller, guess = Ledger(FakeClock()), a_caller(), Estimate(150, 150)
+    first = granted(ledger.reserve(rule, caller, Kind.MODEL, 0, None, estimate=guess))
+    refused(ledger.reserve(rule, caller, Kind.MODEL, 0, None, estimate=guess), reason)
+    first.settle(40, tokens=40)
+    second = granted(ledger.reserve(rule, caller, Kind.MODEL, 0, None, estimate=guess))
+    second.settle(60, tokens=60)
+    refused(ledger.reserve(rule, caller, Kind.MODEL, 0, None, estimate=guess), reason)
+
+
+def test_what_is_estimated_is_kept_as_used() -> None:
+    """A crash must not hand back what a call under way may be using."""
+    ledger, rule = Ledger(FakeClock()), BudgetRule(max_tokens=100)
+    ledger.watch()
+    granted(ledger.reserve(rule, a_caller(), Kind.MODEL, 0, None, estimate=Estimate(7, 9)))
+    kept = ledger.take_changes(10).runs[a_caller().run_id]
+    assert kept is not None
+    assert (kept.spend_micros, kept.tokens) == (7, 9)

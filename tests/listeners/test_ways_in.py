@@ -189,7 +189,8 @@ def test_what_is_not_ambiguous_passes() -> None:
 
 # --- inside a tunnel ------------------------------------------------------------------------
 
-INSIDE = Inside(Origin("https", "h.test", 8080), OPENER)
+INSIDE = Inside(Origin("http", "h.test", 8080), OPENER)
+SEEN_THROUGH = Inside(Origin("https", "h.test", 8080), OPENER)
 AGREEING = [
     pytest.param("GET /p?q HTTP/1.1", "h.test:8080", "/p?q", id="origin-form"),
     pytest.param("GET /p HTTP/1.1", "H.TEST.:8080", "/p", id="another spelling of the host"),
@@ -206,6 +207,14 @@ def test_inside_a_tunnel_a_request_is_a_call_of_its_own(start: str, host: str, p
     assert asked.call.target == (Origin("http", "h.test", 8080), path)
     assert asked.call.caller == OPENER
     assert asked.gateway_rule is None
+
+
+def test_a_request_whose_tls_ends_here_is_one_to_an_https_origin() -> None:
+    asked = ask("GET /p HTTP/1.1", "Host: h.test:8080", inside=SEEN_THROUGH)
+    assert asked.call.mode is Mode.INTERCEPTED
+    assert asked.call.target == (Origin("https", "h.test", 8080), "/p")
+    with pytest.raises(BadMessage):
+        ask("GET http://h.test:8080/p HTTP/1.1", "Host: h.test:8080", inside=SEEN_THROUGH)
 
 
 def test_inside_a_tunnel_a_gateway_path_is_the_origin_s() -> None:

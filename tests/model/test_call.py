@@ -20,4 +20,10 @@ def test_an_authority_is_written_as_a_host_field(origin: Origin, authority: str)
 
 
 def test_modes_are_the_words_of_the_record() -> None:
-    assert [f"{mode}" for mode in Mode] == ["absolute", "connect", "tunnel_http", "gateway"]
+    assert [f"{mode}" for mode in Mode] == [
+        "absolute",
+        "connect",
+        "tunnel_http",
+        "intercepted",
+        "gateway",
+    ]

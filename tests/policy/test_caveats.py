@@ -15,10 +15,6 @@ def test_the_small_document_names_what_is_missing() -> None:
 @pytest.mark.parametrize(
     ("entry", "words"),
     [
-        pytest.param("upstream: http://x, intercept_tls: true", "refuses tunnels", id="TLS"),
-        pytest.param(
-            "upstream: http://x, credentials: {secret_env: A}", "not injected", id="credentials"
-        ),
         pytest.param(
             "upstream: http://x, pricing: {input_usd_per_mtok: 1, output_usd_per_mtok: 1}",
             "has no effect",

@@ -9,11 +9,14 @@ from proxy.model.call import Effect, Kind, Origin
 from proxy.policy.compile import load_policy
 from proxy.policy.policy import (
     BreakerRule,
+    CredentialRule,
+    McpToolRule,
     Pricing,
     RateRule,
     RateScope,
     RetryRule,
     Timeouts,
+    TunnelRule,
 )
 from proxy.policy.problem import PolicyError
 from tests.policy.documents import EXTENDED, SMALL, WHOLE, policy_of
@@ -206,3 +209,29 @@ def test_a_slip_of_the_hand_is_a_policy_or_a_policy_error(at: int, cut: int, sli
     text = WHOLE[:at] + slip + WHOLE[at + cut :]
     with suppress(PolicyError):
         assert load_policy(text).version
+
+
+def test_what_an_entry_says_of_secrets_tunnels_and_mcp_tools_is_compiled() -> None:
+    rule = policy_of(
+        "a: {upstream: 'https://x', kind: mcp, trust_file: /etc/ca.pem,"
+        " credentials: {header: X-Api-Key, format: '{secret}', secret_file: /run/key,"
+        " placeholder: not-the-key},"
+        " tunnel: {raw: true, max_seconds: 60, max_bytes: 1000},"
+        " tools: {search: {effect: read, cost_usd: 0.5}, send: {}}}"
+    ).tools["a"]
+    assert rule.credentials == CredentialRule(
+        b"x-api-key", "{secret}", None, "/run/key", "not-the-key"
+    )
+    assert rule.trust_file == "/etc/ca.pem"
+    assert rule.tunnel == TunnelRule(raw=True, max_s=60, max_bytes=1000)
+    assert rule.mcp_tools == {
+        "search": McpToolRule(Effect.READ, 500_000),
+        "send": McpToolRule(None, None),
+    }
+
+
+def test_nothing_of_that_is_on_unless_it_is_asked_for() -> None:
+    rule = policy_of("a: {upstream: 'https://x'}").tools["a"]
+    assert (rule.credentials, rule.trust_file, rule.tunnel) == (None, None, TunnelRule())
+    assert not rule.tunnel.raw
+    assert rule.mcp_tools == {}

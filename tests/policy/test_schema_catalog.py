@@ -90,6 +90,42 @@ _MATCH = "tools: {catalog: {a.b: {match: [{%s}]}}}"
             id="format without secret",
         ),
         pytest.param(
+            _ENTRY % "match: [{host: x}], credentials: {secret_env: A}",
+            "tools.catalog.a.b",
+            "needs 'upstream'",
+            id="a secret without the one origin it is for",
+        ),
+        pytest.param(
+            _ENTRY % "upstream: http://x, credentials: {secret_env: A, header: Host}",
+            "tools.catalog.a.b.credentials.header",
+            "HTTP itself needs",
+            id="a secret in a header that frames or routes",
+        ),
+        pytest.param(
+            _ENTRY % "upstream: http://x, credentials: {secret_env: A, placeholder: key}",
+            "tools.catalog.a.b.credentials.placeholder",
+            "8 to 200",
+            id="a placeholder that may stand anywhere",
+        ),
+        pytest.param(
+            _ENTRY % "upstream: http://x, tools: {search: {effect: read}}",
+            "tools.catalog.a.b",
+            "kind: mcp",
+            id="single tools of what is no MCP server",
+        ),
+        pytest.param(
+            _ENTRY % "upstream: http://x, kind: mcp, tools: {'a b': {effect: read}}",
+            "tools.catalog.a.b.tools['a b']",
+            "letters, digits",
+            id="an MCP tool's name with a blank",
+        ),
+        pytest.param(
+            _ENTRY % "upstream: http://x, tunnel: {max_seconds: 0}",
+            "tools.catalog.a.b.tunnel.max_seconds",
+            "greater than 0",
+            id="a tunnel of no length",
+        ),
+        pytest.param(
             _MATCH % "ports: [80]", "tools.catalog.a.b.match[0].host", "required", id="no host"
         ),
         pytest.param(

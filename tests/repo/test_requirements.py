@@ -9,7 +9,7 @@ import pytest
 
 from tests.repo.tree import ROOT, modules
 
-_FILES = [ROOT / "requirements.txt", ROOT / "requirements-dev.txt"]
+_FILES = [ROOT / f"requirements{part}.txt" for part in ("", "-dev", "-mcp1")]
 _IDS = [path.name for path in _FILES]
 _PIN = re.compile(r"^([a-z0-9][a-z0-9._-]*)==[^ ;\\]+( ;[^\\]+)? \\$")
 

@@ -1,0 +1,1 @@
+"""The Model Context Protocol, as far as a call of a tool can be read and judged (pure)."""
