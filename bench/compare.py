@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
+import trustme
 from children import ChildError, Children
 from configurations import Setting
 from cpu import resident_bytes
@@ -39,6 +40,7 @@ class Running:
     port: int
     pid: int | None
     metrics_port: int | None = None
+    trust: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +97,15 @@ def _measure(
         Children(Path(folder)) as children,
     ):
         command = [sys.executable, str(BENCH / "upstream.py"), workload]
+        upstream_ca = None
+        if WORKLOADS[workload].is_tls:
+            subjects = [each for each in subjects if each.opens_tls]
+            upstream_ca, certificate = _certify(Path(folder))
+            command.append(str(certificate))
         upstream_port = children.start_announced(command, options.load_core)
-        running = [Running(DIRECT, upstream_port, None)]
-        running += [
-            _start(each, children, Path(folder), upstream_port, options) for each in subjects
-        ]
+        behind = (upstream_port, upstream_ca)
+        running = [Running(DIRECT, upstream_port, None, trust=upstream_ca)]
+        running += [_start(each, children, Path(folder), behind, options) for each in subjects]
         rounds: dict[str, list[Round]] = {each.name: [] for each in running}
         for number in range(options.rounds):
             shift = number % len(running)
@@ -120,11 +126,11 @@ def _start(
     subject: Subject,
     children: Children,
     folder: Path,
-    upstream_port: int,
+    behind: tuple[int, Path | None],
     options: argparse.Namespace,
 ) -> Running:
     port, *spare_ports = _free_ports(3)
-    setting = Setting(folder, port, (spare_ports[0], spare_ports[1]), upstream_port)
+    setting = Setting(folder, port, (spare_ports[0], spare_ports[1]), *behind)
     launch = subject.launch(setting)
     pid = children.start(launch.command, options.proxy_core, launch.environment)
     give_up_at = time.perf_counter() + _START_S
@@ -133,7 +139,17 @@ def _start(
         if time.perf_counter() > give_up_at:
             raise ChildError(f"{subject.name} does not listen:\n{children.said()}")
         time.sleep(0.1)
-    return Running(subject.name, port, pid, launch.metrics_port)
+    return Running(subject.name, port, pid, launch.metrics_port, launch.trust)
+
+
+def _certify(folder: Path) -> tuple[Path, Path]:
+    """A CA, and what it vouches for 127.0.0.1 with: key and chain in one file."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    trusted, served = folder / "upstream-ca.pem", folder / "upstream.pem"
+    authority.cert_pem.write_to_path(str(trusted))
+    certificate.private_key_and_cert_chain_pem.write_to_path(str(served))
+    return trusted, served
 
 
 def _round(
@@ -150,6 +166,8 @@ def _round(
     command += ["--seconds", str(options.seconds), "--warm-up-s", str(options.warm_up_s)]
     if subject.pid is not None:
         command += ["--pid", str(subject.pid)]
+    if WORKLOADS[workload].is_tls:
+        command += ["--trust", str(subject.trust)]
     limit_s = options.seconds + options.warm_up_s + _MARGIN_S
     seen = children.answer_of(command, options.load_core, limit_s)
     if seen["failures"] or not seen["completed"]:

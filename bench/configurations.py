@@ -17,6 +17,7 @@ class Setting:
     port: int
     spare_ports: tuple[int, int]
     upstream_port: int
+    upstream_ca: Path | None = None  # the upstream speaks TLS, and this vouches for it
 
     @property
     def authority(self) -> str:
@@ -39,7 +40,7 @@ def toolbooth_policy(setting: Setting) -> dict[str, object]:
             "rate_limits": {"default": {"requests": _PLENTY, "per_seconds": 1, "scope": "run"}},
             "concurrency": {"default": 256},
             "circuit_breaker": {"error_rate": 0.5, "min_requests": 20, "open_seconds": 10},
-            "catalog": {"search.read": _catalog_entry(setting.upstream_port)},
+            "catalog": {"search.read": _catalog_entry(setting)},
         },
         "budgets": {
             "max_spend_usd": 1_000_000,
@@ -57,18 +58,21 @@ def toolbooth_policy(setting: Setting) -> dict[str, object]:
     }
 
 
-def _catalog_entry(upstream_port: int) -> dict[str, object]:
+def _catalog_entry(setting: Setting) -> dict[str, object]:
     destination = {
         "host": "127.0.0.1",
-        "ports": [upstream_port],
+        "ports": [setting.upstream_port],
         "methods": ["GET", "POST"],
         "paths": ["/v1/search", "/v1/search/**"],
     }
-    return {
+    entry: dict[str, object] = {
         "match": [destination],
         "cost_usd": 0.001,
         "allow_addresses": ["127.0.0.0/8"],
     }
+    if setting.upstream_ca is not None:
+        entry |= {"intercept_tls": True, "trust_file": str(setting.upstream_ca)}
+    return entry
 
 
 def _typed(name: str, type_path: str, **values: object) -> dict[str, object]:

@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import gc
 import json
+import ssl
 import sys
 import time
 from array import array
@@ -51,6 +52,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_answer_bytes",
         "_body_bytes",
+        "_once",
         "_pending",
         "_requests",
         "_sent_ns",
@@ -59,8 +61,11 @@ class Connection(asyncio.Protocol):
         "idle",
     )
 
-    def __init__(self, requests: Iterator[bytes], body_bytes: int, tally: Tally) -> None:
+    def __init__(
+        self, requests: Iterator[bytes], body_bytes: int, tally: Tally, *, once: bool = False
+    ) -> None:
         self._requests = requests
+        self._once = once
         self._body_bytes = body_bytes
         self._tally = tally
         self._pending = bytearray()
@@ -70,8 +75,13 @@ class Connection(asyncio.Protocol):
         self.idle = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]
+        self.begin(transport)  # type: ignore[arg-type]
+
+    def begin(self, transport: asyncio.Transport, since_ns: int = 0) -> None:
+        """The connection stands: send. `since_ns`: the first answer's time is counted from then."""
+        self._transport = transport
         self._send()
+        self._sent_ns = since_ns or self._sent_ns
 
     def _send(self) -> None:
         self._sent_ns = time.perf_counter_ns()
@@ -92,7 +102,7 @@ class Connection(asyncio.Protocol):
         if tally.counting:
             tally.completed += 1
             tally.latencies_ns.append(time.perf_counter_ns() - self._sent_ns)
-        if tally.sending:
+        if tally.sending and not self._once:
             self._send()
         else:
             self.idle.set()
@@ -125,7 +135,11 @@ class Connection(asyncio.Protocol):
 async def _drive(options: argparse.Namespace, workload: Workload) -> dict[str, object]:
     """Connects, warms up, counts for `options.seconds`, lets the last answers come."""
     tally = Tally()
-    connections = await _connect(options, workload, tally)
+    tunnels = Tunnels(options, workload, tally) if workload.is_tls else None
+    if tunnels is None:
+        connections = await _connect(options, workload, tally)
+    else:
+        connections = await tunnels.connect()
     await asyncio.sleep(options.warm_up_s)
     gc.collect()
     gc.disable()
@@ -143,6 +157,8 @@ async def _drive(options: argparse.Namespace, workload: Workload) -> dict[str, o
         async with asyncio.timeout(_DRAIN_S):
             for connection in connections:
                 await connection.idle.wait()
+            if tunnels is not None:
+                await tunnels.finish()
     except TimeoutError:
         tally.fail(f"an answer did not come within {_DRAIN_S} s")
     latencies_ns = sorted(tally.latencies_ns)
@@ -175,6 +191,82 @@ async def _connect(
     return connections
 
 
+class _Opening(asyncio.Protocol):
+    """Waits for the answer to a CONNECT. What comes after it is not looked at: TLS clients speak
+    first."""
+
+    def __init__(self) -> None:
+        self.status_line: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._pending = b""
+
+    def data_received(self, data: bytes) -> None:
+        self._pending += data
+        if _HEAD_END in self._pending and not self.status_line.done():
+            self.status_line.set_result(self._pending.partition(b"\r\n")[0])
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.status_line.done():
+            self.status_line.set_exception(ConnectionError(f"closed at CONNECT ({error})"))
+
+
+class Tunnels:
+    """Connections that go through a tunnel whose TLS the proxy opens; without a proxy, over TLS."""
+
+    def __init__(self, options: argparse.Namespace, workload: Workload, tally: Tally) -> None:
+        self._options = options
+        self._tally = tally
+        self._requests = cycle(workload.requests(options.authority, options.runs))
+        self._connects = cycle(workload.connects(options.authority, options.runs))
+        self._body_bytes = len(workload.answer_body)
+        self._is_fresh = workload.way == "tunnels"
+        self._workers: list[asyncio.Task[None]] = []
+        # The two protocols' cheapest common ground; what is measured is the other side.
+        self._tls = ssl.create_default_context(cafile=options.trust)
+        self._tls.set_alpn_protocols(["http/1.1"])
+
+    async def connect(self) -> list[Connection]:
+        """All at once; for fresh tunnels, start as many workers that open one after the other."""
+        if self._is_fresh:
+            self._workers = [
+                asyncio.create_task(self._open_again()) for _ in range(self._options.connections)
+            ]
+            return []
+        async with asyncio.timeout(_CONNECT_S):
+            return [(await self._open(once=False))[0] for _ in range(self._options.connections)]
+
+    async def finish(self) -> None:
+        """Wait for the workers' last tunnels."""
+        await asyncio.gather(*self._workers)
+
+    async def _open_again(self) -> None:
+        while self._tally.sending:
+            try:
+                connection, transport = await self._open(once=True)
+                await connection.idle.wait()
+            except (OSError, ssl.SSLError) as error:
+                self._tally.fail(f"no tunnel: {error}")
+                return
+            transport.close()
+
+    async def _open(self, *, once: bool) -> tuple[Connection, asyncio.Transport]:
+        loop = asyncio.get_running_loop()
+        since_ns = time.perf_counter_ns()
+        plain, opening = await loop.create_connection(_Opening, "127.0.0.1", self._options.port)
+        if self._options.pid is not None:
+            plain.write(next(self._connects))
+            line = await opening.status_line
+            if b" 200 " not in line:
+                raise ConnectionError(f"CONNECT was answered {line!r}")
+        connection = Connection(self._requests, self._body_bytes, self._tally, once=once)
+        transport = await loop.start_tls(
+            plain, connection, self._tls, server_hostname="127.0.0.1", ssl_shutdown_timeout=1.0
+        )
+        if transport is None:
+            raise ConnectionError("closed during the TLS handshake")
+        connection.begin(transport, since_ns if once else 0)
+        return connection, transport
+
+
 def _percentile_us(ordered_ns: list[int], share: float) -> float:
     if not ordered_ns:
         return 0.0
@@ -186,6 +278,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--workload", choices=WORKLOADS, default="get")
     parser.add_argument("--port", type=int, required=True, help="of the proxy, on 127.0.0.1")
     parser.add_argument("--authority", required=True, help="host:port of the upstream")
+    parser.add_argument("--trust", help="PEM file of the CA whose certificates tunnels must show")
     parser.add_argument("--pid", type=int, help="of the proxy; without it, no CPU of a proxy")
     parser.add_argument("--core", type=int, default=1, help="the proxy's core")
     parser.add_argument("--connections", type=int, default=32)

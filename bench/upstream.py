@@ -1,10 +1,12 @@
 """The server behind every subject: one fixed answer to whatever arrives, as fast as Python can.
 
-`python bench/upstream.py WORKLOAD` listens on a free loopback port, prints the port and serves
-until it is killed. It looks at a request only to find its end.
+`python bench/upstream.py WORKLOAD [CERTIFICATE]` listens on a free loopback port, over TLS where a
+PEM file with key and chain is given, prints the port and serves until it is killed. It looks at a
+request only to find its end.
 """
 
 import asyncio
+import ssl
 import sys
 
 import uvloop
@@ -51,12 +53,17 @@ def _request_end(pending: bytes) -> int | None:
     return end if len(pending) >= end else None
 
 
-async def _serve(answer: bytes) -> None:
+async def _serve(answer: bytes, certificate: str | None) -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Server(answer), "127.0.0.1", 0, backlog=1024)
+    tls = None
+    if certificate is not None:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(certificate)
+    server = await loop.create_server(lambda: Server(answer), "127.0.0.1", 0, backlog=1024, ssl=tls)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(_serve(WORKLOADS[sys.argv[1]].answer()))
+    given = sys.argv[2] if len(sys.argv) > 2 else None
+    uvloop.run(_serve(WORKLOADS[sys.argv[1]].answer(), given))

@@ -16,28 +16,43 @@ _SMALL = (
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """One kind of call. `request_body` None: a GET. `answer_body` is always the same."""
+    """One kind of call. `request_body` None: a GET. `answer_body` is always the same. `way`:
+    `absolute` requests of a kept connection, `intercepted` ones in a tunnel whose TLS the proxy
+    opens, or a new such tunnel for each (`tunnels`)."""
 
     name: str
     summary: str
     request_body: bytes | None
     answer_body: bytes
+    way: str = "absolute"
+
+    @property
+    def is_tls(self) -> bool:
+        """The upstream speaks TLS, and the proxy has to open it."""
+        return self.way != "absolute"
 
     def requests(self, authority: str, runs: int) -> list[bytes]:
-        """Whole requests in absolute form, one of each run, for the upstream at `authority`
-        (host:port). A single run is called `run`."""
-        names = ["run"] if runs == 1 else [f"run-{number:05d}" for number in range(runs)]
-        return [self._request(authority, name) for name in names]
+        """Whole requests, one of each run, for the upstream at `authority` (host:port), in the form
+        that this way wants. A single run is called `run`."""
+        return [self._request(authority, name) for name in run_names(runs)]
+
+    def connects(self, authority: str, runs: int) -> list[bytes]:
+        """The CONNECT heads of tunnels there, one of each run."""
+        lines = b"CONNECT %b HTTP/1.1\r\nHost: %b\r\nProxy-Authorization: Basic %b\r\n\r\n"
+        host = authority.encode()
+        return [lines % (host, host, _credentials(name)) for name in run_names(runs)]
 
     def _request(self, authority: str, run_id: str) -> bytes:
         method = b"GET" if self.request_body is None else b"POST"
         host = authority.encode()
+        prefix = b"" if self.is_tls else b"http://" + host
         head = (
-            b"%b http://%b/v1/search?q=booth&limit=10 HTTP/1.1\r\nHost: %b\r\n"
+            b"%b %b/v1/search?q=booth&limit=10 HTTP/1.1\r\nHost: %b\r\n"
             b"User-Agent: python-requests/2.34.2\r\nAccept-Encoding: gzip, deflate\r\n"
-            b"Accept: */*\r\nConnection: keep-alive\r\nProxy-Authorization: Basic %b\r\n"
-            % (method, host, host, b64encode(f"{run_id}:x".encode()))
+            b"Accept: */*\r\nConnection: keep-alive\r\n" % (method, prefix, host)
         )
+        if not self.is_tls:  # else the CONNECT has said so
+            head += b"Proxy-Authorization: Basic %b\r\n" % _credentials(run_id)
         if self.request_body is None:
             return head + b"\r\n"
         length = len(self.request_body)
@@ -52,6 +67,15 @@ class Workload:
         ) + self.answer_body
 
 
+def run_names(runs: int) -> list[str]:
+    """What the runs are called."""
+    return ["run"] if runs == 1 else [f"run-{number:05d}" for number in range(runs)]
+
+
+def _credentials(run_id: str) -> bytes:
+    return b64encode(f"{run_id}:x".encode())
+
+
 def _json_of(size_bytes: int) -> bytes:
     frame = b'{"text":"%b"}'
     return frame % (b"x" * (size_bytes - len(frame % b"")))
@@ -62,6 +86,20 @@ WORKLOADS = {
     for each in (
         Workload("get", f"GET, {len(_SMALL)} B of JSON back", None, _SMALL),
         Workload("post", f"POST of 2 KiB, {len(_SMALL)} B of JSON back", _json_of(2048), _SMALL),
+        Workload(
+            "intercepted",
+            f"GET inside an opened TLS tunnel, {len(_SMALL)} B of JSON back",
+            None,
+            _SMALL,
+            "intercepted",
+        ),
+        Workload(
+            "tunnels",
+            "a new opened TLS tunnel for each GET",
+            None,
+            _SMALL,
+            "tunnels",
+        ),
         Workload("64k", "GET, 64 KiB of JSON back", None, _json_of(65_536)),
     )
 }
