@@ -7,6 +7,8 @@ dataclasses because one of each is made per call, and a frozen dataclass costs f
 from enum import StrEnum
 from typing import NamedTuple
 
+PROBE_HOST = "toolbooth.invalid"  # a name no DNS knows (RFC 6761 6.4), for checks of the setup
+
 
 class Mode(StrEnum):
     """The way in (`mode` of the call record)."""

@@ -9,6 +9,9 @@
     settle     charge, refund, release         Visit.settle
     record     one record, always              Booth.report
 
+A tunnel whose TLS is intercepted leaves after authorize: it costs nothing, and each request inside
+is a call of its own (pipeline.intercept).
+
 Each stage is one line below; the first refusal ends the walk. One policy snapshot holds for all
 of it. Settle and record happen once, whatever happened. A failure to decide is a refusal: an
 unexpected exception ends in a 500, never in a call let through.
@@ -28,6 +31,7 @@ from proxy.pipeline.admit import admit
 from proxy.pipeline.attempt import attempt
 from proxy.pipeline.booth import Booth
 from proxy.pipeline.exchange import Exchange
+from proxy.pipeline.intercept import intercept, select_intercepted
 from proxy.pipeline.live import LiveCall
 from proxy.pipeline.relay import relay
 from proxy.pipeline.reply import reply
@@ -99,6 +103,9 @@ async def _walk(visit: Visit, gateway_rule: ToolRule | None) -> None:
         raise Stopped(_DRAINING)
     if exchange.is_gone:
         raise Stopped(CLIENT_GONE)
+    if call.mode is Mode.CONNECT and select_intercepted(visit):
+        await intercept(visit)
+        return
     _select_and_authorize(visit, gateway_rule)
     upload = Upload(exchange.body, visit.live)
     await admit(visit, upload)
