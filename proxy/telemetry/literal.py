@@ -5,6 +5,7 @@ one may send it back: in a header, an error message, compressed, escaped for JSO
 in half by the end of a capture. So each character is matched in every spelling it may have.
 """
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
@@ -15,33 +16,40 @@ _MARK = "[redacted:secret]"
 _MEMORY_BYTES = 64 << 20
 _CHARS_PER_EXPRESSION = 4096  # secrets are grouped, so that no expression outgrows its memory
 _SHORT_ESCAPES = {'"': r"\"", "\\": r"\\", "/": r"\/"}
+_LONGEST_SPELLING = 20
+# What is left of a character of UTF-8 whose last bytes were cut off.
+_HALF_A_CHARACTER = re.compile(r"(?:\\x[0-9a-f]{2}){1,3}\Z")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"}
 
 
 def spellings(char: str) -> list[str]:
-    """How one character may stand in JSON, a URL, a form or HTML, itself first; all to be compared
-    without regard to case."""
-    found = [char]
-    if not char.isalnum():  # nobody escapes letters and digits without being asked
-        found += [_SHORT_ESCAPES.get(char, ""), _ENTITIES.get(char, ""), "+" * (char == " ")]
-        found += [f"&#{ord(char)};", f"&#x{ord(char):x};"]
+    """How one character may stand in JSON, JSON in JSON, a URL, a form or HTML, itself first; to be
+    compared without regard to case."""
     code = ord(char)
-    found.append(f"\\u{code:04x}")
+    in_json = [f"\\u{code:04x}"]
+    found = [char]
+    if not char.isalnum():  # nobody escapes letters and digits in these ways
+        in_json.append(_SHORT_ESCAPES.get(char, ""))
+        found += [_ENTITIES.get(char, ""), "+" * (char == " "), f"&#{code};", f"&#x{code:x};"]
+    found += in_json
+    found += [escaped.replace("\\", "\\\\").replace('"', '\\"') for escaped in in_json]
     for raw in {char.encode("utf-8"), char.encode("latin-1", "replace")}:
         once = "".join(f"%{byte:02x}" for byte in raw)
         found += [once, once.replace("%", "%25")]
-    return [spelling for spelling in found if spelling]
+    return [spelling.lower() for spelling in found if spelling]
 
 
 class Literals:
     """Masks each of `texts`, in any spelling. Pure."""
 
-    __slots__ = ("_expressions", "_texts")
+    __slots__ = ("_expressions", "_firsts", "_texts")
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._texts = [[spellings(char) for char in text] for text in texts if text]
         # The longest first: a password must not be masked out of the pair it is part of.
         self._texts.sort(key=len, reverse=True)
+        # Where one may begin; looking ahead, so that no place is skipped.
+        self._firsts = [re.compile(f"(?={_expression(chars[:1])})") for chars in self._texts]
         self._expressions = [
             _compiled("|".join(map(_expression, group))) for group in _groups(self._texts)
         ]
@@ -55,12 +63,15 @@ class Literals:
 
     def _without_half(self, text: str) -> str:
         """`text` without a beginning of a secret at its end."""
+        text = _HALF_A_CHARACTER.sub("", text)
         lowered = text.lower()
-        for text_chars in self._texts:
-            longest = sum(max(map(len, options)) for options in text_chars)
-            for start in range(max(0, len(lowered) - longest), len(lowered)):
-                if _is_beginning(lowered, start, text_chars):
-                    return text[:start] + _MARK
+        if len(lowered) != len(text):  # a letter whose small form is two: places would differ
+            lowered = text
+        for chars, first in zip(self._texts, self._firsts, strict=True):
+            longest = len(chars) * _LONGEST_SPELLING
+            for found in first.finditer(lowered, max(0, len(lowered) - longest)):
+                if _is_beginning(lowered, found.start(), chars):
+                    return text[: found.start()] + _MARK
         return text
 
 
@@ -77,15 +88,18 @@ def _compiled(expression: str) -> Any:
 
 def _is_beginning(text: str, start: int, chars: list[list[str]]) -> bool:
     """Is the rest of `text` from `start` a beginning of the secret, the last escape cut or not?"""
+    places = {start}  # where the next character may begin; one may be read in several ways
     for options in chars:
-        if start >= len(text):
-            return True
-        fitting = [option for option in options if text.startswith(option.lower(), start)]
-        if not fitting:
-            rest = text[start:]
-            return any(option.lower().startswith(rest) for option in options)
-        start += max(map(len, fitting))
-    return start >= len(text)
+        after = set()
+        for place in places:
+            rest = text[place : place + _LONGEST_SPELLING]
+            if place + len(rest) >= len(text) and any(o.startswith(rest) for o in options):
+                return True
+            after |= {place + len(o) for o in options if rest.startswith(o)}
+        places = after
+        if not places:
+            return False
+    return len(text) in places
 
 
 def _expression(chars: list[list[str]]) -> str:
