@@ -123,6 +123,12 @@ def read_settings(
     )
 
 
+def secret_variable(name: str, environ: Mapping[str, str] | None = None) -> str | None:
+    """The variable that a tool's credentials name; it holds a secret, which is not for logs."""
+    env = os.environ if environ is None else environ  # noqa: TID251 - the one place
+    return env.get(name)
+
+
 def colours_wanted(environ: Mapping[str, str] | None = None) -> bool:
     """NO_COLOR (no-color.org) and TERM=dumb are honoured."""
     env = os.environ if environ is None else environ  # noqa: TID251 - the one place

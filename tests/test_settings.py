@@ -11,6 +11,7 @@ from proxy.settings import (
     client_settings,
     colours_wanted,
     read_settings,
+    secret_variable,
     wants_to_stay,
 )
 
@@ -131,3 +132,8 @@ def test_the_demo_passes_no_proxy_and_no_settings_on() -> None:
     assert wants_to_stay({"DEMO_STAY": "1"})
     assert not wants_to_stay({"DEMO_STAY": "0"})
     assert not colours_wanted({"NO_COLOR": "1"})
+
+
+def test_a_tool_s_secret_is_read_by_the_name_the_policy_gives() -> None:
+    assert secret_variable("KEY", {"KEY": "sk-1"}) == "sk-1"
+    assert secret_variable("OTHER", {"KEY": "sk-1"}) is None

@@ -1,5 +1,6 @@
 """Puts the parts together: guards, the way out, telemetry, and the booth that holds them."""
 
+import logging
 import sys
 from collections.abc import Callable
 
@@ -21,11 +22,13 @@ from proxy.policy.authorize import authorize, authorize_tunnel, is_intercepted
 from proxy.policy.effect import effect_of
 from proxy.policy.match import find_tool, find_tunnel_tools
 from proxy.policy.policy import Policy
+from proxy.settings import secret_variable
 from proxy.telemetry.metrics import Figures
 from proxy.telemetry.recent import RecentCalls
 from proxy.telemetry.recorder import Recorder
 from proxy.telemetry.redact import Redactor
 from proxy.telemetry.sinks import DescriptorSink, FileSink, Sink
+from proxy.upstream.credentials import Secrets
 from proxy.upstream.dial import upstream_tls
 from proxy.upstream.pool import Pool
 from proxy.upstream.resolver import Resolver
@@ -35,6 +38,7 @@ _TO_BE_READ = Refusal(
     "The tunnel was closed: from now on what it carries is read; connect again.",
     "tools.catalog",
 )
+_LOG = logging.getLogger("toolbooth")
 
 
 class Telemetry:
@@ -45,6 +49,8 @@ class Telemetry:
         self.figures = Figures()
         self.recent = RecentCalls()
         self._widest_bytes = 0
+        self._known: Callable[[], tuple[str, ...]] = tuple
+        self._hidden: tuple[str, ...] = ()
         self.adopt(policy, self.redactor_of(policy))
 
     def redactor_of(self, policy: Policy) -> Redactor:
@@ -56,16 +62,25 @@ class Telemetry:
     def adopt(self, policy: Policy, redactor: Redactor) -> None:
         """From now on, records are shown as this policy says."""
         self.figures.know_tools(policy.tools)
-        self._redactor = redactor
+        self._redactor = redactor.hiding(self._hidden)
+
+    def hide(self, known: Callable[[], tuple[str, ...]]) -> None:
+        """From now on, show none of the texts that `known` gives; asked at every record, it gives
+        the same tuple as long as nothing has changed."""
+        self._known = known
 
     def widen(self, policy: Policy, limit_bytes: int) -> None:
         """Bodies of up to `limit_bytes` are captured from now on."""
         if limit_bytes > self._widest_bytes:
             self._widest_bytes = limit_bytes
-            self._redactor = self.redactor_of(policy)
+            self._redactor = self.redactor_of(policy).hiding(self._hidden)
 
     def report(self, record: CallRecord, captured_bytes: int) -> None:
         """One call is over."""
+        known = self._known()
+        if known is not self._hidden:
+            self._hidden = known
+            self._redactor = self._redactor.hiding(known)
         self.figures.observe(record)
         self.recent.add(record, self._redactor)
         self.recorder.submit(record, self._redactor, captured_bytes)
@@ -87,6 +102,8 @@ def build_booth(
     authority = authority or Authority(None, clock)
     authority.follow(policy)
     state = state or state_in_memory(clock)
+    secrets = Secrets(clock, secret_variable)
+    telemetry.hide(lambda: secrets.known)
     booth = Booth(
         policy=policy,
         clock=clock,
@@ -97,6 +114,7 @@ def build_booth(
         breakers=Breakers(clock),
         retry_budgets=RetryBudgets(clock),
         pool=Pool(Resolver(clock), clock, upstream_tls),
+        secrets=secrets,
         captures=telemetry.recorder.budget,
         report=telemetry.report,
         report_bug=report_bug,
@@ -114,7 +132,19 @@ def swap_policy(booth: Booth, telemetry: Telemetry, policy: Policy, redactor: Re
     booth.policy = policy
     booth.authority.follow(policy)
     telemetry.adopt(policy, redactor)
+    warn_of_missing_secrets(booth)
     booth.live.stop_where(lambda live: judge_again(booth, live))
+
+
+def warn_of_missing_secrets(booth: Booth) -> None:
+    """Tell the operator which calls will be refused for want of a secret. Not a reason to refuse
+    the policy: the secret may come later, and other tools need none."""
+    for rule in booth.policy.tools.values():
+        if rule.credentials is not None and booth.secrets.read(rule.credentials) is None:
+            _LOG.warning(
+                "tools.catalog.%s.credentials: the secret cannot be read now, so its calls are "
+                "refused until it can be", rule.name,
+            )  # fmt: skip
 
 
 def judge_again(booth: Booth, live: LiveCall) -> Refusal | None:

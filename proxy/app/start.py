@@ -18,7 +18,7 @@ from pathlib import Path
 import uvloop
 from aiohttp import http as aiohttp_http
 
-from proxy.app.assemble import Telemetry, build_booth, open_sink
+from proxy.app.assemble import Telemetry, build_booth, open_sink, warn_of_missing_secrets
 from proxy.app.listen import ListenError, bind, bound_address
 from proxy.app.policy_source import is_open_to_all
 from proxy.app.serve import Sidecar, policy_keeper
@@ -146,6 +146,7 @@ async def _serve(
             loop.add_signal_handler(signal.SIGHUP, keeper.ask)
             sidecar = Sidecar(settings, booth, telemetry, keeper, instance, state.journal)
             await sidecar.start(sockets)
+            warn_of_missing_secrets(booth)
             _announce(policy, sockets, settings)
             # What was loaded at start lives as long as the process: the collector need not
             # walk it again and again.

@@ -36,9 +36,9 @@ class CallRecord:
 
     __slots__ = (
         "attempts", "call_id", "caller", "client_address", "code", "cost_micros", "detail", "host",
-        "method", "mode", "path", "policy_version", "port", "queue_ms", "request", "request_bytes",
-        "response_bytes", "result", "rule", "sampled", "scheme", "status", "tokens", "tool",
-        "total_ms", "trace_id", "ts", "upstream_ms",
+        "is_usage_unread", "method", "mode", "path", "policy_version", "port", "queue_ms",
+        "request", "request_bytes", "response_bytes", "result", "rule", "sampled", "scheme",
+        "status", "tokens", "tool", "total_ms", "trace_id", "ts", "upstream_ms",
     )  # fmt: skip
 
     def __init__(self, call_id: str, mode: Mode, ts: float) -> None:
@@ -65,6 +65,7 @@ class CallRecord:
         self.response_bytes = 0
         self.cost_micros = 0
         self.tokens = 0
+        self.is_usage_unread = False  # a model's answer did not say what it used
         self.policy_version = ""
         self.sampled = False
         self.trace_id = ""

@@ -8,11 +8,15 @@ half-open breaker must not be lost to a limit. What an earlier stage granted, `V
 gives back when a later one refuses.
 """
 
+from proxy.guards.amount import NO_ESTIMATE
 from proxy.guards.loop import loop_key
+from proxy.guards.meter import Meter, estimate_call
+from proxy.model.call import Kind, Mode
 from proxy.model.errors import Refusal, Stopped
 from proxy.model.reason import Reason
 from proxy.pipeline.upload import MAX_KEPT_BYTES, Upload
 from proxy.pipeline.visit import Visit
+from proxy.wire.body import Ends
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 TIMEOUT = Refusal(
@@ -37,8 +41,13 @@ async def admit(visit: Visit, upload: Upload) -> None:
     if visit.policy.budgets.loop_limit is not None:
         key = await _loop_key(visit, upload)
         now_s = booth.clock.monotonic()
+    estimate = NO_ESTIMATE
+    if rule.kind is Kind.MODEL and call.mode is not Mode.CONNECT:
+        await _meter(visit, upload)
+        estimate = NO_ESTIMATE if visit.meter is None else visit.meter.estimate
+        now_s = booth.clock.monotonic()
     reserved = booth.ledger.reserve(
-        visit.policy.budgets, call.caller, rule.kind, rule.cost_micros, key
+        visit.policy.budgets, call.caller, rule.kind, rule.cost_micros, key, estimate=estimate
     )
     if isinstance(reserved, Refusal):
         raise Stopped(reserved)
@@ -57,13 +66,35 @@ async def admit(visit: Visit, upload: Upload) -> None:
 
 async def _loop_key(visit: Visit, upload: Upload) -> int | None:
     """The call's identity for loop detection, its body included. A body too large to keep makes
-    it a call of its own. A client that waits for a 100 is told to go on: the policy has said yes,
-    and without the body nobody could tell this call from another."""
-    if b"expect" in visit.exchange.head.named and not visit.exchange.body.is_over:
-        visit.exchange.interim(CONTINUE)
-    if not await upload.keep_whole(MAX_KEPT_BYTES):
+    it a call of its own."""
+    if not await _read_early(visit, upload):
         return None
     target = visit.call.target
     return loop_key(
         visit.rule.name, visit.call.method, target.path, target.origin.authority, upload.kept
     )
+
+
+async def _read_early(visit: Visit, upload: Upload) -> bool:
+    """Read the body before the call is admitted; False: it is too large to be kept. A client that
+    waits for a 100 is told to go on: the policy has said yes, and without the body nobody could
+    tell this call from another, or guess what it will use."""
+    if b"expect" in visit.exchange.head.named and not visit.exchange.body.is_over:
+        visit.exchange.interim(CONTINUE)
+    return await upload.keep_whole(MAX_KEPT_BYTES)
+
+
+async def _meter(visit: Visit, upload: Upload) -> None:
+    """Have what the model uses read from its answer, and guess it beforehand where a budget or a
+    price depends on it. A call without content asks a model nothing: it lists, looks up, deletes,
+    and an answer that repeats an earlier usage must not be paid for twice."""
+    framing = visit.exchange.body.framing
+    if framing.ends is Ends.AT_ONCE or (framing.ends is Ends.BY_LENGTH and not framing.length):
+        return
+    pricing, estimate = visit.rule.pricing, NO_ESTIMATE
+    if pricing is not None or visit.policy.budgets.max_tokens is not None:
+        is_whole = await _read_early(visit, upload)
+        size_bytes = framing.length if framing.ends is Ends.BY_LENGTH else len(upload.kept)
+        estimate = estimate_call(pricing, upload.kept if is_whole else b"", size_bytes)
+    visit.meter = Meter(pricing, estimate)
+    visit.filter_for = visit.meter.filter_for

@@ -17,6 +17,7 @@ from proxy.pipeline.live import LiveCalls, Spawn
 from proxy.policy.policy import Policy
 from proxy.telemetry.captures import CaptureBudget
 from proxy.telemetry.spotlight import Spotlight
+from proxy.upstream.credentials import Secrets
 from proxy.upstream.pool import Pool
 
 
@@ -39,6 +40,7 @@ class Booth:
     breakers: Breakers
     retry_budgets: RetryBudgets
     pool: Pool
+    secrets: Secrets
     captures: CaptureBudget
     report: Callable[[CallRecord, int], None]
     report_bug: Callable[[BaseException], None]

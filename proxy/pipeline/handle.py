@@ -23,6 +23,7 @@ nothing, resolved no name and opened no connection.
 import asyncio
 import contextlib
 
+from proxy.guards.meter import readable_coding
 from proxy.model.call import Mode, ToolCall
 from proxy.model.errors import CLIENT_GONE, BadMessage, Refusal, Stopped, UpstreamFailed
 from proxy.model.reason import Reason
@@ -32,6 +33,7 @@ from proxy.pipeline.attempt import attempt
 from proxy.pipeline.booth import Booth
 from proxy.pipeline.exchange import Exchange
 from proxy.pipeline.intercept import intercept, select_intercepted
+from proxy.pipeline.injection import inject
 from proxy.pipeline.live import LiveCall
 from proxy.pipeline.relay import relay
 from proxy.pipeline.reply import reply
@@ -168,10 +170,15 @@ def _prepare(visit: Visit, upload: Upload, hops: int | None) -> Outgoing:
         replace[b"baggage"] = baggage
     if hops is not None:
         replace[b"max-forwards"] = b"Max-Forwards: %d" % (hops - 1)
+    if visit.meter is not None:
+        replace[b"accept-encoding"] = readable_coding(head)
+    path = visit.call.target.path
+    if visit.rule.credentials is not None:
+        head, path = inject(visit, visit.rule.credentials, replace)
     return Outgoing(
         head,
         origin=visit.call.target.origin,
-        path=visit.call.target.path,
+        path=path,
         identity=policy.budgets.identity_headers,
         via=visit.booth.via,
         replace=replace,

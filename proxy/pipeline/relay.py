@@ -4,6 +4,7 @@ Small answers leave in one write. Larger ones flow from protocol to protocol as 
 no task woken for a chunk, paused while the client reads slowly and metered on the way.
 """
 
+from proxy.model.call import Mode
 from proxy.model.record import Capture
 from proxy.pipeline.attempt import let_go
 from proxy.pipeline.content import CONTENT_BOUND, ContentFilter
@@ -12,6 +13,7 @@ from proxy.pipeline.visit import Visit
 from proxy.upstream.connection import Answer, UpstreamConnection
 from proxy.wire.body import Ends
 from proxy.wire.forward import content_length, relayed_lines
+from proxy.wire.location import gateway_lines, names_place
 
 _NOTHING: frozenset[bytes] = frozenset()
 _DROPPED_BY_US = frozenset((b"x-should-retry",))  # ours takes the place of the upstream's advice
@@ -26,11 +28,17 @@ async def relay(
     record.status = head.status
     start = b"HTTP/1.1 %d %b" % (head.status, head.phrase)
     is_empty = visit.call.method == "HEAD" or head.status in (204, 304)
-    lens = visit.filter_for(head) if visit.filter_for is not None and not is_empty else None
+    lens = visit.filter_for(head) if visit.filter_for is not None else None
+    if is_empty:
+        lens = None
     stops = _DROPPED_BY_US if visit.is_retried_out else _NOTHING
     if lens is not None and not lens.keeps_content:
         stops = stops | CONTENT_BOUND
     lines = relayed_lines(head, also_drop=stops)
+    if visit.call.mode is Mode.GATEWAY and names_place(head):
+        lines = gateway_lines(
+            lines, visit.call.target.origin, visit.rule.upstream_path, f"/tools/{visit.rule.name}"
+        )
     if b"date" not in head.named:
         lines.append(exchange.date_line())
     lines.append(visit.booth.via)

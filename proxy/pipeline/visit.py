@@ -1,6 +1,7 @@
 """One call on its walk: what the stages so far have found out, and what they hold for it."""
 
 from proxy.guards.budget import Reservation
+from proxy.guards.meter import Meter
 from proxy.model.call import ToolCall
 from proxy.model.errors import Refusal
 from proxy.model.reason import MEANINGS, Reason
@@ -19,7 +20,7 @@ class Visit:
 
     __slots__ = (
         "_holds_slot", "_reservation", "_rule", "booth", "call", "captured_bytes", "exchange",
-        "filter_for", "has_sent", "is_retried_out", "live", "policy", "record",
+        "filter_for", "has_sent", "is_retried_out", "live", "meter", "policy", "record",
     )  # fmt: skip
 
     def __init__(
@@ -34,6 +35,7 @@ class Visit:
         self.has_sent = False  # at least one byte of the request went upstream
         self.is_retried_out = False  # our retries applied, and did not help
         self.filter_for: FilterFor | None = None  # what reads or rewrites the answer's content
+        self.meter: Meter | None = None  # of a model's tokens
         self.captured_bytes = 0  # held of the capture budget
         self._rule: ToolRule | None = None
         self._reservation: Reservation | None = None
@@ -97,10 +99,15 @@ class Visit:
         reservation, self._reservation = self._reservation, None
         if reservation is None:
             return
-        if self.has_sent or _is_their_failure(self.record.code):
-            cost = self.rule.cost_micros if self.has_sent else 0
-            reservation.settle(cost)
-            self.record.cost_micros = cost
+        record = self.record
+        if self.has_sent or _is_their_failure(record.code):
+            record.cost_micros = self.rule.cost_micros if self.has_sent else 0
+            if self.has_sent and self.meter is not None:
+                used = self.meter.used
+                record.cost_micros += used.micros
+                record.tokens = used.tokens
+                record.is_usage_unread = self.meter.is_unread
+            reservation.settle(record.cost_micros, record.tokens)
         else:
             reservation.refund()
 

@@ -2,7 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from proxy.policy.address import METADATA_NETWORKS, judge_literal
+from proxy.model.call import Origin
+from proxy.policy.address import (
+    METADATA_NETWORKS,
+    NumericSpelling,
+    judge_literal,
+    literal_address,
+)
 from proxy.policy.catalog import CatalogEntry
 from proxy.policy.path_glob import covers
 from proxy.policy.policy import Destination, Network, ToolRule, TunnelRule
@@ -59,6 +65,11 @@ def _is_mcp_tool(name: str, rules: Mapping[str, ToolRule]) -> bool:
 def _entry(path: str, entry: CatalogEntry, rule: ToolRule) -> Iterator[str]:
     if entry.pricing is not None and entry.kind != "model":
         yield f"{path}.pricing: has no effect, as only the answers of `kind: model` have a `usage`"
+    if rule.credentials is not None and rule.upstream is not None and _is_exposed(rule.upstream):
+        yield (
+            f"{path}.credentials: cross the network in the clear, as `upstream` is plain http to "
+            "another host"
+        )
     for place, destination in enumerate(rule.destinations):
         yield from _destination(f"{path}.match[{place}]", entry, rule, destination)
     if entry.intercept_tls and not rule.destinations:
@@ -69,6 +80,17 @@ def _entry(path: str, entry: CatalogEntry, rule: ToolRule) -> Iterator[str]:
         yield f"{path}.upstream: is not a public address and not in allow_addresses, so refused"
     for place, network in enumerate(rule.allow_addresses):
         yield from _opened(f"{path}.allow_addresses[{place}]", network)
+
+
+def _is_exposed(upstream: Origin) -> bool:
+    """Does what is sent there leave this host unencrypted?"""
+    if upstream.scheme == "https":
+        return False
+    name = upstream.host
+    address = literal_address(name)
+    if address is None or isinstance(address, NumericSpelling):
+        return name != "localhost" and not name.endswith(".localhost")
+    return not address.is_loopback
 
 
 def _destination(

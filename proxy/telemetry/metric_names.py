@@ -53,6 +53,10 @@ CALL_METRICS: tuple[Metric, ...] = (
     Metric("toolbooth_response_bytes_total", _C, ("tool",), "Bytes of answers relayed."),
     Metric("toolbooth_cost_usd_total", _C, ("tool",), "Spend, in US dollars."),
     Metric("toolbooth_tokens_total", _C, ("tool",), "Model tokens used."),
+    Metric(
+        "toolbooth_model_usage_unread_total", _C, ("tool",),
+        "Answers of models that did not say what they used; charged by estimate.",
+    ),
     Metric("toolbooth_sampled_calls_total", _C, (), "Calls recorded with their bodies."),
 )  # fmt: skip
 

@@ -84,6 +84,8 @@ class Figures(Collector):
             figures.cost_micros += record.cost_micros
         if record.tokens:
             figures.tokens += record.tokens
+        if record.is_usage_unread:
+            figures.usage_unread += 1
         if record.sampled:
             self._sampled += 1
 
@@ -168,6 +170,7 @@ def _values(name: str, figures: ToolFigures) -> Iterable[tuple[tuple[str, ...], 
         "toolbooth_response_bytes_total": figures.response_bytes,
         "toolbooth_cost_usd_total": figures.cost_micros / _MICROS_PER_USD,
         "toolbooth_tokens_total": figures.tokens,
+        "toolbooth_model_usage_unread_total": figures.usage_unread,
     }
     return [((), single[name])]
 

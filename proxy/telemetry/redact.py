@@ -3,7 +3,8 @@
 Everything that leaves the process about a call's content goes through a `Redactor`: log lines,
 recent calls, live tails. Three nets, from sure to fuzzy: names of header fields and keys whose
 values are never shown; shapes of credentials and personal data; expressions of the policy's own.
-Nothing here raises on any input, and equal input gives equal output.
+Before all of them, secrets that are known are taken out. Nothing here raises on any input, and
+equal input gives equal output.
 
 It cannot find what has no shape and no name: a bare password in prose, or a secret spread over
 several messages.
@@ -15,6 +16,7 @@ from urllib.parse import unquote
 from proxy.policy.policy import RedactRule
 from proxy.telemetry.bodies import BodyText
 from proxy.telemetry.content import open_body
+from proxy.telemetry.literal import Literals
 from proxy.telemetry.matcher import Matcher, custom_patterns
 from proxy.telemetry.memo import Memo
 from proxy.telemetry.patterns import CREDENTIALS, PERSONAL
@@ -41,26 +43,46 @@ class Redactor:
     decompression too.
     """
 
-    __slots__ = ("_bodies", "_limit_bytes", "_lines", "_matcher", "_names", "_paths", "_shortest")
+    __slots__ = (
+        "_bodies", "_limit_bytes", "_lines", "_literals", "_matcher", "_names", "_paths",
+        "_rule", "_shortest",
+    )  # fmt: skip
 
-    def __init__(self, rule: RedactRule, body_limit_bytes: int = 8192) -> None:
-        own = custom_patterns(rule.patterns)
-        self._matcher = Matcher(own + CREDENTIALS + (PERSONAL if rule.pii else ()))
+    def __init__(
+        self,
+        rule: RedactRule,
+        body_limit_bytes: int = 8192,
+        *,
+        literals: Literals | None = None,
+        matcher: Matcher | None = None,
+    ) -> None:
+        self._rule = rule
+        self._limit_bytes = 4 * max(body_limit_bytes, 1024)
+        self._literals = literals
+        own = custom_patterns(rule.patterns) if matcher is None else ()
+        self._matcher = matcher or Matcher(own + CREDENTIALS + (PERSONAL if rule.pii else ()))
         self._names = SensitiveNames(rule.headers, rule.json_keys)
         self._bodies = BodyText(self.text, self._names.key)
-        self._limit_bytes = 4 * max(body_limit_bytes, 1024)
-        self._shortest = 1 if own else _SHORTEST_FINDING
+        self._shortest = 1 if rule.patterns else _SHORTEST_FINDING
         # Runs, hosts and paths come again and again; what they look like is remembered.
         self._lines = Memo(lambda value: visible_line(self.text(value)))
         self._paths = Memo(self._path)
 
+    def hiding(self, secrets: tuple[str, ...]) -> "Redactor":
+        """The same redactor, which knows these texts for secrets, however they are spelt."""
+        if not secrets:
+            return self
+        return Redactor(
+            self._rule, self._limit_bytes // 4, literals=Literals(secrets), matcher=self._matcher
+        )
+
     def text(self, value: str) -> str:
         """`value` with every credential and, if asked for, all personal data masked by shape."""
+        if self._literals is not None:
+            value = self._literals.masked(_encodable(value))
         if len(value) < self._shortest:
             return value
-        if not value.isascii():
-            value = value.encode("utf-8", "backslashreplace").decode("utf-8")
-        return self._matcher.masked(value)
+        return self._matcher.masked(_encodable(value))
 
     def line(self, value: str) -> str:
         """`text` for values that must stay on one line and harmless on a terminal."""
@@ -77,6 +99,8 @@ class Redactor:
         absolute URL is dropped, a fragment is masked, and what is longer than 4096 is cut.
         """
         if len(raw) > _LONGEST_PATH:
+            if self._literals is not None:  # before it can be cut in half
+                raw = self._literals.masked(_encodable(raw))
             raw = raw[:_LONGEST_PATH].rpartition("&" if "?" in raw[:_LONGEST_PATH] else "/")[0]
             return self._path(raw) + "[cut]"
         raw, has_fragment, _ = raw.partition("#")
@@ -143,4 +167,12 @@ class Redactor:
         content = open_body(raw, content_type, content_encoding, truncated, self._limit_bytes)
         if content.text is None:
             return f"[{len(raw)} bytes of {content.label}]"
+        if self._literals is not None:  # as it was sent: what is cut may not parse
+            text = self._literals.masked(_encodable(content.text), is_cut=content.truncated)
+            content = content._replace(text=text)
         return visible_text(self._bodies.shown(content))
+
+
+def _encodable(text: str) -> str:
+    """`text` without lone surrogates, which RE2 cannot be given."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")

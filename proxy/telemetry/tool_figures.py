@@ -31,6 +31,7 @@ class ToolFigures:
     __slots__ = (
         "attempts", "buckets", "classes", "codes", "cost_micros", "queue_ms", "queued",
         "request_bytes", "response_bytes", "tokens", "total_ms", "upstream_ms",
+        "usage_unread",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -46,6 +47,7 @@ class ToolFigures:
         self.response_bytes = 0
         self.cost_micros = 0
         self.tokens = 0
+        self.usage_unread = 0
 
     def cumulated(self) -> list[tuple[str, float]]:
         """(upper bound in seconds, calls up to it), the last one for all calls."""

@@ -1,6 +1,10 @@
 """A policy is swapped while calls are under way: real sockets on loopback, in the test's loop."""
 
 import asyncio
+import logging
+from pathlib import Path
+
+import pytest
 
 from proxy.app.assemble import swap_policy
 from proxy.policy.compile import load_policy
@@ -145,3 +149,43 @@ async def test_a_raised_capture_is_redacted_as_far_as_it_reaches() -> None:
         for redactor in (telemetry._redactor, telemetry.redactor_of(policy)):
             assert redactor._limit_bytes > before._limit_bytes
             assert redactor._limit_bytes >= 200_000
+
+
+async def test_a_policy_whose_secret_cannot_be_read_is_loaded_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It names the tool, neither the file nor what is in it, and says nothing of a good secret."""
+    caplog.set_level(logging.WARNING)
+    path = tmp_path / "the-key"
+    path.write_text("bad\tsecret")
+    async with Origin() as origin, Sidecar(policy_text(origin.port)) as sidecar:
+        text = policy_text(
+            origin.port, tool=f"upstream: {origin.url}\ncredentials: {{secret_file: {path}}}"
+        )
+        swap(sidecar, text)
+        assert "tools.catalog.echo.credentials: the secret cannot be read now" in caplog.text
+        assert "the-key" not in caplog.text
+        assert "bad" not in caplog.text
+        caplog.clear()
+        sidecar.booth.secrets._sources.clear()
+        path.write_text("good-secret")
+        swap(sidecar, text)
+        assert caplog.text == ""
+        assert sidecar.booth.secrets.known == ("good-secret",)
+
+
+async def test_a_new_policy_s_redactor_knows_the_secrets_at_once(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "key"
+    path.write_text("s3cret-in-use")
+    tool = "credentials: {secret_file: %s}"
+    async with Origin() as origin:
+        text = policy_text(origin.port, tool=f"upstream: {origin.url}\n{tool % path}")
+        async with Sidecar(text) as sidecar:
+            for _ in range(2):
+                await sidecar.exchange(
+                    b"GET /tools/echo/a/s3cret-in-use HTTP/1.1\r\nHost: booth\r\n\r\n"
+                )
+                assert sidecar.telemetry.recent.find()[0]["path"] == "/a/[redacted:secret]"
+                swap(sidecar, text + "runtime: {env: {AGENT_MAX_STEPS: 9}}\n")

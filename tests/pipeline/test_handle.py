@@ -14,7 +14,7 @@ async def test_a_bug_in_a_guard_is_a_refusal() -> None:
     """An exception while deciding ends in a 500, a record, and nothing let through."""
     async with Origin() as origin, Sidecar(policy_text(origin.port)) as sidecar:
 
-        def broken(*_: object) -> None:
+        def broken(*_: object, **__: object) -> None:
             raise ZeroDivisionError
 
         sidecar.booth.ledger.reserve = broken  # type: ignore[method-assign, assignment]

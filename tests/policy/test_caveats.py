@@ -35,6 +35,15 @@ def test_the_small_document_names_what_is_missing() -> None:
             "opens a metadata service",
             id="metadata on purpose",
         ),
+        pytest.param(
+            "upstream: http://x, credentials: {secret_env: K}", "in the clear", id="a bare secret"
+        ),
+        pytest.param(
+            "upstream: http://10.0.0.1, allow_addresses: [10.0.0.1/32], "
+            "credentials: {secret_env: K}",
+            "in the clear",
+            id="a bare secret within the private network",
+        ),
     ],
 )
 def test_warnings_of_an_entry(entry: str, words: str) -> None:
@@ -50,6 +59,11 @@ def test_warnings_of_an_entry(entry: str, words: str) -> None:
         "match: [{host: x, ports: [80], paths: [/a]}]",
         "match: [{host: 10.0.0.1}], allow_addresses: [10.0.0.1/32]",
         "upstream: https://x",
+        "upstream: https://x, credentials: {secret_env: K}",
+        "upstream: http://localhost:9, credentials: {secret_env: K}",
+        "upstream: http://tool.localhost, credentials: {secret_file: /k}",
+        "upstream: http://127.0.0.1, allow_addresses: [127.0.0.0/8], credentials: {secret_env: K}",
+        'upstream: "http://[::1]", allow_addresses: ["::1/128"], credentials: {secret_env: K}',
     ],
 )
 def test_entries_without_warning(entry: str) -> None:

@@ -1,0 +1,73 @@
+"""A secret that the agent never held, put into its request on the way to the one origin it is for.
+
+Only through the gateway, or inside of a tunnel whose TLS ends here, and only to the origin of the
+tool's `upstream`: anywhere else the same tool may lead to a server that must not learn it. The
+record keeps what the agent sent.
+"""
+
+from urllib.parse import quote
+
+from proxy.model.call import Mode
+from proxy.model.errors import Refusal, Stopped
+from proxy.model.reason import Reason
+from proxy.pipeline.visit import Visit
+from proxy.policy.policy import CredentialRule
+from proxy.upstream.credentials import Secret
+from proxy.wire.head import Field, RequestHead
+
+_RETRY_AFTER_MS = 2000  # by then a secret that is being replaced has been looked for again
+
+
+def inject(
+    visit: Visit, rule: CredentialRule, replace: dict[bytes, bytes]
+) -> tuple[RequestHead, str]:
+    """The request's head and path with the secret in place of the placeholder, and `replace` with
+    the line that carries it. Raises `Stopped` if there is no secret: without it the call could
+    only fail, or succeed as somebody else."""
+    head, path = visit.exchange.head, visit.call.target.path
+    if not _may_carry(visit):
+        return head, path
+    secret = visit.booth.secrets.read(rule)
+    if secret is None:
+        raise Stopped(_missing(visit.rule.name))
+    # CGI and its like read `_` and `-` as the same: the agent's own must not come beside ours.
+    replace[rule.header.replace(b"_", b"-")] = b""
+    replace[rule.header] = rule.header.title() + b": " + secret.value
+    if rule.placeholder is None:
+        return head, path
+    return _with_secret(head, path, rule.placeholder, secret)
+
+
+def _may_carry(visit: Visit) -> bool:
+    """TRACE is answered with the request itself (RFC 9110 section 9.3.8), so it goes without."""
+    call = visit.call
+    is_visible = call.mode is Mode.GATEWAY or call.mode is Mode.INTERCEPTED
+    return is_visible and call.target.origin == visit.rule.upstream and call.method != "TRACE"
+
+
+def _with_secret(
+    head: RequestHead, path: str, placeholder: str, secret: Secret
+) -> tuple[RequestHead, str]:
+    stand_in, text = placeholder.encode(), secret.text.encode("latin-1")
+    fields = [_field_with(field, stand_in, text) for field in head.fields]
+    path, question, query = path.partition("?")
+    query = query.replace(placeholder, quote(secret.text, safe=""))
+    return head._replace(fields=fields), path + question + query
+
+
+def _field_with(field: Field, stand_in: bytes, text: bytes) -> Field:
+    name, line = field
+    if stand_in not in line:
+        return field
+    start = len(name) + 1
+    return name, line[:start] + line[start:].replace(stand_in, text)
+
+
+def _missing(tool: str) -> Refusal:
+    return Refusal(
+        Reason.STATE_UNAVAILABLE,
+        f"The secret of tool '{tool}' cannot be read, so the call was not made; tell the operator "
+        "or go on without this tool.",
+        f"tools.catalog.{tool}.credentials",
+        _RETRY_AFTER_MS,
+    )
