@@ -9,6 +9,7 @@ tunnelled but governed.
 import asyncio
 
 from proxy.guards.budget import Reservation
+from proxy.model.call import Kind
 from proxy.model.errors import BadMessage, Refusal, Stopped, UpstreamFailed
 from proxy.model.reason import Reason
 from proxy.pipeline.admit import RUN_OVER
@@ -36,7 +37,8 @@ async def tunnel(visit: Visit) -> None:
     record.status = 200
     client, early_client = exchange.open_tunnel(_established(visit))
     visit.has_sent = True
-    splice = _splice(visit, client, upstream, _opening_judge(origin.host))
+    judge = _opening_judge(origin.host, hides_tools=_hides_tools(visit))
+    splice = _splice(visit, client, upstream, judge)
     try:
         await _run(visit, splice, early_client, early_upstream)
     except _PlainHttp:
@@ -102,8 +104,14 @@ def _bound_by_run(visit: Visit, reservation: Reservation) -> None:
         visit.live.set_deadline(reservation.run_deadline_s, now_s, RUN_OVER)
 
 
-def _opening_judge(host: str) -> Judge:
-    """What the client's first bytes must be: see `proxy.wire.opening`."""
+def _hides_tools(visit: Visit) -> bool:
+    """Would what cannot be read in here carry calls of an MCP server's tools, judged by nobody?"""
+    return any(rule.kind is Kind.MCP for rule in visit.live.rules)
+
+
+def _opening_judge(host: str, *, hides_tools: bool) -> Judge:
+    """What the client's first bytes must be: see `proxy.wire.opening`. `hides_tools`: plain HTTP
+    alone may pass, to be governed as that."""
 
     def judge(data: bytes) -> bool:
         opening = classify(data)
@@ -111,6 +119,8 @@ def _opening_judge(host: str) -> Judge:
             raise _PlainHttp
         if opening is Opening.HTTP2:
             raise Stopped(_mismatch("HTTP/2 without TLS is not let through a tunnel"))
+        if hides_tools and opening in (Opening.TLS, Opening.OTHER):
+            raise Stopped(_mismatch("the tools of an MCP server cannot be judged inside it"))
         if opening is Opening.TLS:
             return _judge_hello(data, host)
         return opening is Opening.OTHER
