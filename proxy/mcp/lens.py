@@ -88,6 +88,7 @@ class EventLens:
         self._is_encoded = is_encoded
         self._unanswered = request.unanswered
         self._reader = EventReader(MAX_LISTING_BYTES)
+        self._ends_in_cr = False
         self._is_raw = False  # it holds an event too large to keep: what follows passes as it is
         self._is_over = False
 
@@ -100,8 +101,12 @@ class EventLens:
         if self._is_encoded:
             return self._give_up()
         held = self._reader.held
+        # The reader takes a CR for an end at once, and drops the LF that comes in another piece.
+        lost = b"\n" if self._ends_in_cr and content[:1] == b"\n" else b""
         try:
-            return b"".join([self._passed(event) for event in self._reader.feed(content)])
+            passed = lost + b"".join([self._passed(each) for each in self._reader.feed(content)])
+            self._ends_in_cr = passed.endswith(b"\r") or (self._ends_in_cr and not content)
+            return passed
         except EventTooLargeError:
             if self._may_list is None:
                 self._is_raw = True
