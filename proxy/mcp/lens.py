@@ -105,15 +105,13 @@ class EventLens:
         lost = b"\n" if self._ends_in_cr and content[:1] == b"\n" else b""
         try:
             passed = lost + b"".join([self._passed(each) for each in self._reader.feed(content)])
-            self._ends_in_cr = passed.endswith(b"\r") or (self._ends_in_cr and not content)
-            return passed
         except EventTooLargeError:
-            if self._may_list is None:
-                self._is_raw = True
-                return held + content
+            self._is_raw = self._may_list is None
+            return held + content if self._is_raw else self._give_up()
         except UnreadableError:
-            pass
-        return self._give_up()
+            return self._give_up()
+        self._ends_in_cr = passed.endswith(b"\r")
+        return passed
 
     def finish(self) -> bytes:
         """See `ContentFilter`. An event that has not ended is none, and is dropped."""

@@ -164,9 +164,9 @@ def test_a_batch_is_bounded(count: int, fits: bool) -> None:
 
 _values: st.SearchStrategy[object] = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=4), v, max_size=3),
     max_leaves=10,
-)  # fmt: skip
+)
 
 
 @given(
@@ -174,8 +174,8 @@ _values: st.SearchStrategy[object] = st.recursive(
 )
 def test_what_is_read_is_what_json_says(arguments: dict[str, object], name: str) -> None:
     """For every call that is read at all, another strict parser reads the same."""
-    value = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
-    value["params"] = {"name": name, "arguments": arguments}  # type: ignore[assignment]
+    value: dict[str, object] = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
+    value["params"] = {"name": name, "arguments": arguments}
     message = read(json.dumps(value))
     assert (message.name, message.arguments) == (name, (arguments, None))
 

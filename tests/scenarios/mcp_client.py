@@ -62,17 +62,22 @@ async def obey(client: Any, order: dict[str, Any]) -> dict[str, Any]:
     return {**_plain(result), "progress": heard}
 
 
+def say(answer: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+
+
 async def main(url: str, mode: str) -> None:
     loop = asyncio.get_running_loop()
     async with session(url, mode) as client:
-        print(json.dumps({"connected": True}), flush=True)
+        say({"connected": True})
         while line := await loop.run_in_executor(None, sys.stdin.readline):
             try:
                 said = await obey(client, json.loads(line))
             except Exception as problem:  # noqa: BLE001 - told to whoever gave the order
                 error = getattr(problem, "error", None)
                 said = {"raised": str(problem), "rpc_code": getattr(error, "code", None)}
-            print(json.dumps(said), flush=True)
+            say(said)
 
 
 if __name__ == "__main__":

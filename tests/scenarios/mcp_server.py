@@ -75,7 +75,8 @@ async def main() -> None:
     import uvicorn
 
     listener = socket.create_server(("127.0.0.1", 0))
-    print(listener.getsockname()[1], flush=True)
+    sys.stdout.write(f"{listener.getsockname()[1]}\n")
+    sys.stdout.flush()
     config = uvicorn.Config(build("json" in sys.argv), log_level="warning")
     await uvicorn.Server(config).serve([listener])
 
