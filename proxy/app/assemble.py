@@ -11,7 +11,8 @@ from proxy.guards.breaker import Breakers
 from proxy.guards.concurrency import Slots
 from proxy.guards.rate import RateLimits
 from proxy.guards.retry import RetryBudgets
-from proxy.model.call import Mode
+from proxy.mcp.judge import called, effect_of_messages, judge_message
+from proxy.model.call import Effect, Mode
 from proxy.model.clock import Clock, SystemClock
 from proxy.model.errors import Refusal
 from proxy.model.reason import Reason
@@ -21,7 +22,7 @@ from proxy.pipeline.live import LiveCall
 from proxy.policy.authorize import authorize, authorize_tunnel, is_intercepted
 from proxy.policy.effect import effect_of
 from proxy.policy.match import find_tool, find_tunnel_tools
-from proxy.policy.policy import Policy
+from proxy.policy.policy import Policy, ToolRule
 from proxy.settings import secret_variable
 from proxy.telemetry.metrics import Figures
 from proxy.telemetry.recent import RecentCalls
@@ -61,7 +62,10 @@ class Telemetry:
 
     def adopt(self, policy: Policy, redactor: Redactor) -> None:
         """From now on, records are shown as this policy says."""
-        self.figures.know_tools(policy.tools)
+        self.figures.know_tools(
+            policy.tools,
+            (variant.name for rule in policy.tools.values() for variant in rule.variants.values()),
+        )
         self._redactor = redactor.hiding(self._hidden)
 
     def hide(self, known: Callable[[], tuple[str, ...]]) -> None:
@@ -169,13 +173,33 @@ def judge_again(booth: Booth, live: LiveCall) -> Refusal | None:
     if refusal is not None:
         return refusal
     live.rules, live.effect = rules, effect_of(rules[0], call.method)
-    return booth.switches.refuse(policy, rules, live.effect, call.caller)
+    if not live.messages:
+        return booth.switches.refuse(policy, rules, live.effect, call.caller)
+    return _judge_messages_again(booth, live, rules[0])
+
+
+def _judge_messages_again(booth: Booth, live: LiveCall, server: ToolRule) -> Refusal | None:
+    """The same for what a request to an MCP server says, by the server's name of now."""
+    live.effect = effect_of_messages(server, live.messages)
+    live.mcp_tools = called(server, live.messages)
+
+    def switched_off(names: tuple[str, ...], effect: Effect) -> Refusal | None:
+        caller = live.call.caller
+        return booth.switches.refuse(booth.policy, live.rules, effect, caller, mcp_tools=names)
+
+    for message in live.messages:
+        refusal = judge_message(booth.policy, server, message, switched_off)
+        if refusal is not None:
+            return refusal
+    return None
 
 
 def rejudge(booth: Booth) -> None:
     """A switch was flipped: end what is under way and is now switched off, tunnels included."""
 
     def judge(live: LiveCall) -> Refusal | None:
-        return booth.switches.refuse(booth.policy, live.rules, live.effect, live.call.caller)
+        return booth.switches.refuse(
+            booth.policy, live.rules, live.effect, live.call.caller, mcp_tools=live.mcp_tools
+        )
 
     booth.live.stop_where(judge)

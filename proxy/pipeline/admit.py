@@ -8,7 +8,8 @@ half-open breaker must not be lost to a limit. What an earlier stage granted, `V
 gives back when a later one refuses.
 """
 
-from proxy.guards.amount import NO_ESTIMATE
+from proxy.guards.amount import NO_ESTIMATE, Estimate
+from proxy.guards.budget import Reservation
 from proxy.guards.loop import loop_key
 from proxy.guards.meter import Meter, estimate_call
 from proxy.model.call import Kind, Mode
@@ -16,6 +17,7 @@ from proxy.model.errors import Refusal, Stopped
 from proxy.model.reason import Reason
 from proxy.pipeline.upload import MAX_KEPT_BYTES, Upload
 from proxy.pipeline.visit import Visit
+from proxy.policy.policy import ToolRule
 from proxy.wire.body import Ends
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -46,9 +48,7 @@ async def admit(visit: Visit, upload: Upload) -> None:
         await _meter(visit, upload)
         estimate = NO_ESTIMATE if visit.meter is None else visit.meter.estimate
         now_s = booth.clock.monotonic()
-    reserved = booth.ledger.reserve(
-        visit.policy.budgets, call.caller, rule.kind, rule.cost_micros, key, estimate=estimate
-    )
+    reserved = _reserve(visit, key, estimate)
     if isinstance(reserved, Refusal):
         raise Stopped(reserved)
     visit.reservation = reserved
@@ -56,17 +56,51 @@ async def admit(visit: Visit, upload: Upload) -> None:
     run_end_s = reserved.run_deadline_s
     if run_end_s is not None and run_end_s < visit.live.deadline_s:
         visit.live.set_deadline(run_end_s, now_s, RUN_OVER)
-    refusal = visit.take_slot()
-    if refusal is None and rule.rate is not None:
-        refusal = await booth.rates.take(rule.name, rule.rate, call.caller)
-        visit.record.queue_ms = (booth.clock.monotonic() - now_s) * 1000
+    if visit.mcp is None:
+        refusal = await _take_limits(visit, rule, now_s)
+    else:  # a batch is as many calls as it holds
+        refusal = None
+        for each in visit.mcp.rules:
+            refusal = refusal or await _take_limits(visit, each, now_s)
     if refusal is not None:
         raise Stopped(refusal)
+
+
+def _reserve(visit: Visit, key: int | None, estimate: Estimate) -> Reservation | Refusal:
+    ledger, rule, request = visit.booth.ledger, visit.rule, visit.mcp
+    budgets, caller = visit.policy.budgets, visit.call.caller
+    if request is None:
+        return ledger.reserve(budgets, caller, rule.kind, rule.cost_micros, key, estimate=estimate)
+    if not request.calls:
+        return ledger.pass_free(budgets, caller)
+    return ledger.reserve(
+        budgets, caller, rule.kind, request.cost_micros, key, calls=len(request.calls)
+    )
+
+
+async def _take_limits(visit: Visit, rule: ToolRule, started_s: float) -> Refusal | None:
+    booth = visit.booth
+    refusal = visit.take_slot(rule)
+    if refusal is None and rule.rate is not None:
+        refusal = await booth.rates.take(rule.rate_name, rule.rate, visit.call.caller)
+        visit.record.queue_ms = (booth.clock.monotonic() - started_s) * 1000
+    return refusal
+
+
+def invite(visit: Visit) -> None:
+    """Tell a client that waits for a 100 to send its content, which is about to be read."""
+    if b"expect" in visit.exchange.head.named and not visit.exchange.body.is_over:
+        visit.exchange.interim(CONTINUE)
 
 
 async def _loop_key(visit: Visit, upload: Upload) -> int | None:
     """The call's identity for loop detection, its body included. A body too large to keep makes
     it a call of its own."""
+    if visit.mcp is not None:
+        if not visit.mcp.calls:
+            return None
+        target, body = visit.call.target, visit.mcp.loop_body
+        return loop_key(visit.rule.name, "", target.path, target.origin.authority, body)
     if not await _read_early(visit, upload):
         return None
     target = visit.call.target
@@ -79,8 +113,7 @@ async def _read_early(visit: Visit, upload: Upload) -> bool:
     """Read the body before the call is admitted; False: it is too large to be kept. A client that
     waits for a 100 is told to go on: the policy has said yes, and without the body nobody could
     tell this call from another, or guess what it will use."""
-    if b"expect" in visit.exchange.head.named and not visit.exchange.body.is_over:
-        visit.exchange.interim(CONTINUE)
+    invite(visit)
     return await upload.keep_whole(MAX_KEPT_BYTES)
 
 

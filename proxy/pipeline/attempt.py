@@ -151,8 +151,8 @@ async def _send_and_wait(
         connection = booth.pool.take_idle(origin, rule, MAX_IDLE_S if replays else FRESH_S)
     if connection is None:
         connection = await booth.pool.connect(origin, rule)
-    idle_s = rule.timeouts.idle_s
-    if visit.live.deadline_s - booth.clock.monotonic() <= idle_s:
+    idle_s = visit.stream_idle_s or rule.timeouts.idle_s
+    if not visit.stream_idle_s and visit.live.deadline_s - booth.clock.monotonic() <= idle_s:
         idle_s = 0.0  # the deadline comes first
     has_expectation = b"expect" in exchange.head.named
     is_expecting = has_expectation and _expects_continue(visit)

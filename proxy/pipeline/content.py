@@ -7,6 +7,7 @@ listed) asks for a filter before the attempt; which filter, if any, is decided o
 from collections.abc import Callable
 from typing import Protocol
 
+from proxy.model.errors import Refusal
 from proxy.wire.head import ResponseHead
 
 
@@ -26,10 +27,18 @@ class ContentFilter(Protocol):
         """The content is over: what was still held back."""
 
 
+class EndableFilter(ContentFilter, Protocol):
+    """One that can end an answer under way, where its format has a way to say why."""
+
+    def closing(self, refusal: Refusal) -> bytes | None:
+        """The last of the content; None if the answer can only be cut."""
+
+
 FilterFor = Callable[[ResponseHead], ContentFilter | None]
 
-# What describes bytes that a filter has changed (RFC 9110 section 8.8, RFC 9530).
+# What describes bytes that a filter has changed (RFC 9110 section 8.8, RFC 9530). A coding too:
+# what a filter puts in the place of content it could not read has none.
 CONTENT_BOUND = frozenset(
     (b"etag", b"last-modified", b"content-md5", b"content-digest", b"repr-digest", b"digest",
-     b"accept-ranges", b"content-range")
+     b"accept-ranges", b"content-range", b"content-encoding")
 )  # fmt: skip

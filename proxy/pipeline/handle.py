@@ -2,6 +2,7 @@
 
     select     which tool is this?             policy.match, on the raw target
     authorize  may it be called at all?        policy.authorize, then the operator's switches
+    read       what does a request to an MCP server say? (pipeline.mcp, for `kind: mcp`)
     admit      does it fit what is left?       budget, slot, rate limit (pipeline.admit)
     prepare    what goes on to the upstream?   wire.forward
     attempt    dial, send, retry               breaker, address guard (pipeline.attempt)
@@ -24,7 +25,8 @@ import asyncio
 import contextlib
 
 from proxy.guards.meter import readable_coding
-from proxy.model.call import Mode, ToolCall
+from proxy.mcp.request import McpRequest
+from proxy.model.call import Kind, Mode, ToolCall
 from proxy.model.errors import CLIENT_GONE, BadMessage, Refusal, Stopped, UpstreamFailed
 from proxy.model.reason import Reason
 from proxy.model.record import CallRecord
@@ -32,9 +34,10 @@ from proxy.pipeline.admit import admit
 from proxy.pipeline.attempt import attempt
 from proxy.pipeline.booth import Booth
 from proxy.pipeline.exchange import Exchange
-from proxy.pipeline.intercept import intercept, select_intercepted
 from proxy.pipeline.injection import inject
+from proxy.pipeline.intercept import intercept, select_intercepted
 from proxy.pipeline.live import LiveCall
+from proxy.pipeline.mcp import judge_request, refuse_request, report_others
 from proxy.pipeline.relay import relay
 from proxy.pipeline.reply import reply
 from proxy.pipeline.tunnel import switch_protocols, tunnel
@@ -72,7 +75,7 @@ async def handle(
     refusal: Refusal | None = None
     try:
         await _walk(visit, gateway_rule)
-        record.code = Reason.OK
+        record.code = visit.outcome
     except Stopped as stop:
         refusal = stop.refusal
     except UpstreamFailed as failure:
@@ -110,6 +113,8 @@ async def _walk(visit: Visit, gateway_rule: ToolRule | None) -> None:
         return
     _select_and_authorize(visit, gateway_rule)
     upload = Upload(exchange.body, visit.live)
+    if visit.mcp is not None:
+        await judge_request(visit, upload)
     await admit(visit, upload)
     if call.mode is Mode.CONNECT:
         await tunnel(visit)
@@ -143,6 +148,9 @@ def _select_and_authorize(visit: Visit, gateway_rule: ToolRule | None) -> None:
         visit.rule = rules[0]
         live.effect = effect_of(rules[0], call.method)
     live.rules = rules
+    if rules and rules[0].kind is Kind.MCP and call.mode is not Mode.CONNECT:
+        visit.mcp = McpRequest(rules[0], call.call_id, refusal)
+        return  # a refusal has to wait for the id of what it answers
     if refusal is None:
         refusal = visit.booth.switches.refuse(policy, rules, live.effect, call.caller)
     if refusal is not None:
@@ -168,6 +176,8 @@ def _prepare(visit: Visit, upload: Upload, hops: int | None) -> Outgoing:
     baggage = baggage_without_run(head)
     if baggage is not None:
         replace[b"baggage"] = baggage
+    if visit.mcp is not None:
+        replace[b"accept-encoding"] = b"Accept-Encoding: identity"  # answers are read as they pass
     if hops is not None:
         replace[b"max-forwards"] = b"Max-Forwards: %d" % (hops - 1)
     if visit.meter is not None:
@@ -182,6 +192,7 @@ def _prepare(visit: Visit, upload: Upload, hops: int | None) -> Outgoing:
         identity=policy.budgets.identity_headers,
         via=visit.booth.via,
         replace=replace,
+        keep_upgrade=visit.mcp is None,  # behind another protocol no tool could be judged
     )
 
 
@@ -201,6 +212,9 @@ def _open_record(booth: Booth, exchange: Exchange, call: ToolCall) -> CallRecord
 def _refuse(visit: Visit, refusal: Refusal) -> None:
     record = visit.record
     record.code, record.detail, record.rule = refusal.reason, refusal.detail, refusal.rule
+    if visit.mcp is not None and (status := refuse_request(visit, visit.mcp, refusal)) is not None:
+        record.status = status or record.status
+        return
     status = reply(
         visit.exchange, refusal, mode=visit.call.mode, call_id=record.call_id, tool=record.tool,
         caller=visit.call.caller,
@@ -215,6 +229,8 @@ def _close_record(visit: Visit) -> None:
     if not record.request_bytes:
         record.request_bytes = visit.exchange.body.size
     record.total_ms = (booth.clock.monotonic() - visit.call.started_s) * 1000
+    if visit.mcp is not None:
+        report_others(visit, visit.mcp)
     booth.report(record, visit.captured_bytes)
 
 

@@ -29,7 +29,7 @@ def inject(
         return head, path
     secret = visit.booth.secrets.read(rule)
     if secret is None:
-        raise Stopped(_missing(visit.rule.name))
+        raise Stopped(_missing(visit.live.rules[0].name))
     # CGI and its like read `_` and `-` as the same: the agent's own must not come beside ours.
     replace[rule.header.replace(b"_", b"-")] = b""
     replace[rule.header] = rule.header.title() + b": " + secret.value

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
+from proxy.mcp.message import Message
 from proxy.model.call import Effect, ToolCall
 from proxy.model.errors import Refusal
 from proxy.policy.policy import ToolRule
@@ -17,10 +18,12 @@ Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 
 
 class LiveCall:
-    """One call under way. `rules` and `effect` are set once they are known."""
+    """One call under way. `rules` and `effect` are set once they are known; for an MCP server so
+    are `messages` and `mcp_tools`, the full names of the tools they call."""
 
     __slots__ = (
-        "_loop", "_task", "_timer", "call", "deadline_s", "effect", "rules", "spawn", "stopped",
+        "_loop", "_task", "_timer", "call", "deadline_s", "effect", "mcp_tools", "messages",
+        "rules", "spawn", "stopped",
     )  # fmt: skip
 
     def __init__(
@@ -29,6 +32,8 @@ class LiveCall:
     ) -> None:  # fmt: skip
         self.call = call
         self.rules: tuple[ToolRule, ...] = ()
+        self.messages: tuple[Message, ...] = ()
+        self.mcp_tools: tuple[str, ...] = ()
         self.effect = Effect.WRITE
         self.stopped: Refusal | None = None
         self.deadline_s = float("inf")  # monotonic

@@ -15,10 +15,11 @@ class PlainHttp(Exception):  # noqa: N818 - a discovery
     """The client speaks plain HTTP inside its tunnel."""
 
 
-def opening_judge(host: str, other: Refusal | None) -> Judge:
+def opening_judge(host: str, other: Refusal | None, *, hides_tools: bool = False) -> Judge:
     """A judge of the bytes so far: True, they may pass; False, more are needed. Raises `PlainHttp`,
     or `Stopped` for what may not pass. `other`: why not what is neither TLS nor HTTP; None: it
-    may."""
+    may. `hides_tools`: plain HTTP alone may pass, to be governed as that, since whatever cannot be
+    read would carry calls that nobody judged."""
 
     def judge(data: bytes) -> bool:
         opening = classify(data)
@@ -26,6 +27,8 @@ def opening_judge(host: str, other: Refusal | None) -> Judge:
             raise PlainHttp
         if opening is Opening.HTTP2:
             raise Stopped(_mismatch("HTTP/2 without TLS is not let through a tunnel"))
+        if hides_tools and opening in (Opening.TLS, Opening.OTHER):
+            raise Stopped(_mismatch("the tools of an MCP server cannot be judged inside it"))
         if opening is Opening.TLS:
             return _judge_hello(data, host)
         if opening is Opening.OTHER and other is not None:

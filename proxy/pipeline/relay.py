@@ -37,7 +37,10 @@ async def relay(
     lines = relayed_lines(head, also_drop=stops)
     if visit.call.mode is Mode.GATEWAY and names_place(head):
         lines = gateway_lines(
-            lines, visit.call.target.origin, visit.rule.upstream_path, f"/tools/{visit.rule.name}"
+            lines,
+            visit.call.target.origin,
+            visit.rule.upstream_path,
+            f"/tools/{visit.live.rules[0].name}",
         )
     if b"date" not in head.named:
         lines.append(exchange.date_line())

@@ -8,7 +8,7 @@ is not heard either, unless every tool here says `raw`.
 
 import asyncio
 
-from proxy.model.call import Mode
+from proxy.model.call import Kind, Mode
 from proxy.model.errors import Refusal, Stopped, UpstreamFailed
 from proxy.model.reason import Reason
 from proxy.pipeline.admit import RUN_OVER
@@ -67,7 +67,9 @@ async def switch_protocols(visit: Visit, connection: UpstreamConnection, answer:
 def _opaque_splice(visit: Visit, client: asyncio.Transport, upstream: asyncio.Transport) -> Splice:
     """A tunnel that is not looked into is held to the strictest of the tools it may serve."""
     rules = visit.live.rules
-    is_raw = all(rule.tunnel.raw for rule in rules)
+    # What cannot be read in here would carry calls of an MCP server's tools, judged by nobody.
+    hides_tools = any(rule.kind is Kind.MCP for rule in rules)
+    is_raw = not hides_tools and all(rule.tunnel.raw for rule in rules)
     limited = [rule for rule in rules if rule.tunnel.max_bytes is not None]
     strictest = min(limited, key=lambda rule: rule.tunnel.max_bytes or 0, default=None)
 
@@ -81,8 +83,9 @@ def _opaque_splice(visit: Visit, client: asyncio.Transport, upstream: asyncio.Tr
         )
 
     other = None if is_raw else _not_raw(rules, "it carries neither TLS nor HTTP")
+    judge = opening_judge(visit.call.target.origin.host, other, hides_tools=hides_tools)
     return Splice(
-        client, upstream, judge=opening_judge(visit.call.target.origin.host, other),
+        client, upstream, judge=judge,
         on_bytes=visit.charge_bytes, loop=asyncio.get_running_loop(), may_greet=is_raw,
         limit_bytes=strictest.tunnel.max_bytes if strictest else None, on_limit=end,
     )  # fmt: skip

@@ -28,6 +28,7 @@ class Upload:
         "_has_started",
         "_is_over",
         "_is_too_large",
+        "_keep_bytes",
         "_kept",
         "_live",
         "_pump",
@@ -44,6 +45,7 @@ class Upload:
         self._has_started = False  # some of it has been sent
         self._pump: asyncio.Task[None] | None = None
         self._kept = bytearray()
+        self._keep_bytes = MAX_KEPT_BYTES
         self._capture: Capture | None = None
 
     @property
@@ -95,7 +97,7 @@ class Upload:
             self._charge(len(content))
         if not self._is_too_large:
             self._kept += content
-            if len(self._kept) > MAX_KEPT_BYTES:
+            if len(self._kept) > self._keep_bytes:
                 self._is_too_large = True
                 if self._has_started:  # what has not been sent yet is still needed once
                     self._kept = bytearray()
@@ -107,6 +109,7 @@ class Upload:
         framing = self._body.framing
         if framing.ends is Ends.BY_LENGTH and framing.length > limit_bytes:
             return False
+        self._keep_bytes = max(self._keep_bytes, limit_bytes)
         while not self._is_over:
             if len(self._kept) > limit_bytes or self._is_too_large:
                 return False

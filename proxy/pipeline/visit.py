@@ -2,12 +2,13 @@
 
 from proxy.guards.budget import Reservation
 from proxy.guards.meter import Meter
+from proxy.mcp.request import McpRequest
 from proxy.model.call import ToolCall
 from proxy.model.errors import Refusal
 from proxy.model.reason import MEANINGS, Reason
 from proxy.model.record import CallRecord, Capture
 from proxy.pipeline.booth import Booth
-from proxy.pipeline.content import FilterFor
+from proxy.pipeline.content import EndableFilter, FilterFor
 from proxy.pipeline.exchange import Exchange
 from proxy.pipeline.live import LiveCall
 from proxy.policy.policy import Policy, ToolRule
@@ -19,8 +20,9 @@ class Visit:
     `reservation` exist once their stage has passed; asking earlier is a bug and raises."""
 
     __slots__ = (
-        "_holds_slot", "_reservation", "_rule", "booth", "call", "captured_bytes", "exchange",
-        "filter_for", "has_sent", "is_retried_out", "live", "meter", "policy", "record",
+        "_reservation", "_rule", "_slots", "booth", "call", "captured_bytes", "exchange",
+        "filter_for", "has_sent", "is_retried_out", "lens", "live", "mcp", "meter", "outcome",
+        "policy", "record", "stream_idle_s",
     )  # fmt: skip
 
     def __init__(
@@ -36,10 +38,14 @@ class Visit:
         self.is_retried_out = False  # our retries applied, and did not help
         self.filter_for: FilterFor | None = None  # what reads or rewrites the answer's content
         self.meter: Meter | None = None  # of a model's tokens
+        self.lens: EndableFilter | None = None  # the filter at work, if it can end the answer
+        self.mcp: McpRequest | None = None  # what it says, if it is for an MCP server
+        self.outcome = Reason.OK  # of a call that was answered; a filter may know worse
+        self.stream_idle_s = 0.0  # silence allowed on an answer that may outlast the deadline
         self.captured_bytes = 0  # held of the capture budget
         self._rule: ToolRule | None = None
         self._reservation: Reservation | None = None
-        self._holds_slot = False
+        self._slots: tuple[str, ...] = ()  # whose places it holds
 
     @property
     def rule(self) -> ToolRule:
@@ -69,10 +75,11 @@ class Visit:
         values = [(name, line[len(name) + 1 :].strip()) for name, line in fields]
         return Capture(values, self.policy.observability.max_result_bytes)
 
-    def take_slot(self) -> Refusal | None:
+    def take_slot(self, rule: ToolRule) -> Refusal | None:
         """One of the tool's concurrent calls."""
-        refusal = self.booth.slots.acquire(self.rule.name, self.rule.concurrency)
-        self._holds_slot = refusal is None
+        refusal = self.booth.slots.acquire(rule.slots_name, rule.concurrency)
+        if refusal is None:
+            self._slots += (rule.slots_name,)
         return refusal
 
     def charge_bytes(self, count: int) -> None:
@@ -93,15 +100,16 @@ class Visit:
         A call that was refused costs nothing. One that went out, or failed in trying to, has used
         its call; money only if the upstream got to see the request.
         """
-        if self._holds_slot:
-            self._holds_slot = False
-            self.booth.slots.release(self.rule.name)
+        slots, self._slots = self._slots, ()
+        for name in slots:
+            self.booth.slots.release(name)
         reservation, self._reservation = self._reservation, None
         if reservation is None:
             return
         record = self.record
         if self.has_sent or _is_their_failure(record.code):
-            record.cost_micros = self.rule.cost_micros if self.has_sent else 0
+            price = self.rule.cost_micros if self.mcp is None else self.mcp.cost_micros
+            record.cost_micros = price if self.has_sent else 0
             if self.has_sent and self.meter is not None:
                 used = self.meter.used
                 record.cost_micros += used.micros

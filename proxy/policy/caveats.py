@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from proxy.model.call import Origin
+from proxy.model.call import Kind, Origin
 from proxy.policy.address import (
     METADATA_NETWORKS,
     NumericSpelling,
@@ -35,8 +35,15 @@ def _names(document: PolicyDocument, rules: Mapping[str, ToolRule]) -> Iterator[
         elif name.endswith(".*") and not any(_is_under(known, name) for known in rules):
             yield f"tools.allowlist: '{name}' has no destination, as no catalog entry fits it"
     for name, rule in rules.items():
+        if any(f"{name}.{tool}" in rules for tool in rule.variants):
+            yield f"tools.catalog.{name}: has a tool that is called like another catalog entry"
         if not rule.allowed:
             yield f"tools.catalog.{name}: is not on the allowlist, so every call is refused"
+        elif rule.kind is Kind.MCP and not _allows_a_tool(name, tools.allowlist):
+            yield (
+                f"tools.allowlist: '{name}' lets the MCP server be spoken to, but none of its "
+                f"tools be called; list '{name}.*' or '{name}.TOOL'"
+            )
     sections: dict[str, Iterable[str]] = {
         "timeouts_ms": tools.timeouts_ms.per_tool,
         "retries": tools.retries.per_tool,
@@ -48,7 +55,7 @@ def _names(document: PolicyDocument, rules: Mapping[str, ToolRule]) -> Iterator[
             yield f"tools.disabled: '{name}' is not in the catalog, so there is nothing to disable"
     for section, entries in sections.items():
         for name in entries:
-            if name not in rules:
+            if name not in rules and not _is_mcp_tool(name, rules):
                 yield f"tools.{section}.{name}: has no effect, as the catalog does not hold it"
 
 
@@ -56,10 +63,20 @@ def _is_under(known: str, wildcard: str) -> bool:
     return known == wildcard[:-2] or known.startswith(wildcard[:-1])
 
 
+def _allows_a_tool(server: str, allowlist: Iterable[str]) -> bool:
+    """Could a tool of this MCP server be on the allowlist?"""
+    return any(
+        listed == "*"
+        or listed.startswith(f"{server}.")
+        or (listed.endswith(".*") and server.startswith(listed[:-1]))
+        for listed in allowlist
+    )
+
+
 def _is_mcp_tool(name: str, rules: Mapping[str, ToolRule]) -> bool:
     parts = name.split(".")
     heads = (rules.get(".".join(parts[:count])) for count in range(1, len(parts)))
-    return any(head is not None and head.kind.value == "mcp" for head in heads)
+    return any(head is not None and head.kind is Kind.MCP for head in heads)
 
 
 def _entry(path: str, entry: CatalogEntry, rule: ToolRule) -> Iterator[str]:
@@ -98,7 +115,12 @@ def _destination(
 ) -> Iterator[str]:
     restricted = destination.methods is not None or destination.paths is not None
     encrypted = destination.ports is None or 443 in destination.ports
-    if restricted and encrypted and not entry.intercept_tls:
+    if rule.kind is Kind.MCP and encrypted and not entry.intercept_tls:
+        yield (
+            f"{path}: the tools of an MCP server are not seen inside a TLS tunnel, so tunnels are "
+            "closed; set intercept_tls, or let agents use the gateway path"
+        )
+    elif restricted and encrypted and not entry.intercept_tls:
         yield (
             f"{path}: methods and paths are not seen inside a tunnel (HTTPS to port 443), only "
             "the host is; leave 443 out of ports to refuse tunnels"

@@ -3,7 +3,8 @@ the catalog indexed by host. The one way to a `Policy`."""
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Literal
 
 from proxy.model.call import Effect, Kind
@@ -51,7 +52,9 @@ def compile_policy(document: PolicyDocument) -> Policy:
     tools = document.tools
     allowlist = frozenset(tools.allowlist)
     rules = {
-        name: _rule(index, name, entry, tools, _is_allowed(name, entry, allowlist))
+        name: _with_variants(
+            _rule(index, name, entry, tools, _is_allowed(name, entry, allowlist)), tools, allowlist
+        )
         for index, (name, entry) in enumerate(tools.catalog.items())
     }
     return Policy(
@@ -99,9 +102,9 @@ def _rule(index: int, name: str, entry: CatalogEntry, tools: Tools, allowed: boo
         intercept_tls=entry.intercept_tls,
         retry_writes=entry.retry_writes,
         idempotency_header=entry.idempotency.header.encode() if entry.idempotency else None,
-        timeouts=_timeouts(name, tools),
-        retries=_retries(name, tools),
-        rate=_rate(name, tools),
+        timeouts=_timeouts((name,), tools),
+        retries=_retries((name,), tools),
+        rate=_rate((name,), tools),
         concurrency=tools.concurrency.per_tool.get(name, tools.concurrency.default),
         breaker=_breaker(tools),
         credentials=_credentials(entry),
@@ -158,39 +161,89 @@ def _pricing(entry: CatalogEntry) -> Pricing | None:
     )
 
 
-def _timeouts(name: str, tools: Tools) -> Timeouts:
+def _timeouts(names: tuple[str, ...], tools: Tools) -> Timeouts:
+    """What the section says of these names, the last one over those before it."""
     section = tools.timeouts_ms
-    own = section.per_tool.get(name)
-    call_ms = section.default if own is None or own.call is None else own.call
-    connect_ms = section.connect if own is None or own.connect is None else own.connect
-    idle_ms = section.idle if own is None or own.idle is None else own.idle
+    call_ms, connect_ms, idle_ms = section.default, section.connect, section.idle
+    for name in names:
+        own = section.per_tool.get(name)
+        if own is None:
+            continue
+        call_ms = call_ms if own.call is None else own.call
+        connect_ms = connect_ms if own.connect is None else own.connect
+        idle_ms = idle_ms if own.idle is None else own.idle
     return Timeouts(call_ms / 1000, connect_ms / 1000, idle_ms / 1000)
 
 
-def _retries(name: str, tools: Tools) -> RetryRule:
+def _retries(names: tuple[str, ...], tools: Tools) -> RetryRule:
     section = tools.retries
-    own = section.per_tool.get(name)
-    times = section.max if own is None or own.max is None else own.max
-    backoff_ms = section.backoff_ms if own is None or own.backoff_ms is None else own.backoff_ms
-    percent = section.budget_percent
-    if own is not None and own.budget_percent is not None:
-        percent = own.budget_percent
+    times, backoff_ms, percent = section.max, section.backoff_ms, section.budget_percent
+    for name in names:
+        own = section.per_tool.get(name)
+        if own is None:
+            continue
+        times = times if own.max is None else own.max
+        backoff_ms = backoff_ms if own.backoff_ms is None else own.backoff_ms
+        percent = percent if own.budget_percent is None else own.budget_percent
     return RetryRule(times, tuple(ms / 1000 for ms in backoff_ms), percent / 100)
 
 
-def _rate(name: str, tools: Tools) -> RateRule | None:
-    default = tools.rate_limits.default
-    own = tools.rate_limits.per_tool.get(name)
-    if default is None and own is None:
+def _rate(names: tuple[str, ...], tools: Tools) -> RateRule | None:
+    section = tools.rate_limits
+    parts = [section.default, *map(section.per_tool.get, names)]
+    if all(part is None for part in parts):
         return None
     given = RateLimit().model_dump()
-    for part in (default, own):
+    for part in parts:
         given |= part.model_dump(exclude_unset=True) if part is not None else {}
     return RateRule(
         requests=given["requests"],
         per_s=given["per_seconds"] or 1.0,
         scope=RateScope(given["scope"] or "tool"),
         max_wait_s=(given["max_wait_ms"] or 0) / 1000,
+    )
+
+
+def _with_variants(server: ToolRule, tools: Tools, allowlist: frozenset[str]) -> ToolRule:
+    """An MCP server with a rule for each of its tools that the policy names anywhere. All others
+    go by the server's, so that names an agent makes up grow no table."""
+    if server.kind is not Kind.MCP:
+        return server
+    prefix = f"{server.name}."
+    names = {name.removeprefix(prefix) for name in _named(tools) if name.startswith(prefix)}
+    names = {name for name in names | server.mcp_tools.keys() if not name.endswith("*")}
+    return replace(
+        server,
+        variants={name: _variant(server, name, tools, allowlist) for name in sorted(names)},
+    )
+
+
+def _named(tools: Tools) -> Iterator[str]:
+    """Every tool name outside of the catalog."""
+    yield from tools.allowlist
+    yield from tools.disabled
+    for section in (tools.timeouts_ms, tools.retries, tools.rate_limits, tools.concurrency):
+        yield from section.per_tool
+
+
+def _variant(server: ToolRule, tool: str, tools: Tools, allowlist: frozenset[str]) -> ToolRule:
+    """One tool of a server: as the server, where nothing else is said. A limit that is not its own
+    is shared with the server."""
+    name = f"{server.name}.{tool}"
+    layers = (server.name, name)
+    own = server.mcp_tools.get(tool, McpToolRule(None, None))
+    return replace(
+        server,
+        name=name,
+        allowed=is_on_allowlist(allowlist, name),
+        effect=own.effect or server.effect,
+        cost_micros=server.cost_micros if own.cost_micros is None else own.cost_micros,
+        timeouts=_timeouts(layers, tools),
+        retries=_retries(layers, tools),
+        rate=_rate(layers, tools),
+        concurrency=tools.concurrency.per_tool.get(name, server.concurrency),
+        rate_name=name if name in tools.rate_limits.per_tool else server.name,
+        slots_name=name if name in tools.concurrency.per_tool else server.name,
     )
 
 

@@ -149,6 +149,14 @@ class ToolRule:
     trust_file: str | None = None  # PEM of the CAs its upstream is verified against; None: system's
     tunnel: TunnelRule = TunnelRule()
     mcp_tools: Mapping[str, McpToolRule] = field(default_factory=dict)  # by MCP tool name
+    variants: "Mapping[str, ToolRule]" = field(default_factory=dict)  # the same, as whole rules
+    rate_name: str = ""  # whose bucket its calls take from, itself unless it shares its server's
+    slots_name: str = ""  # the same for places of concurrent calls
+
+    def __post_init__(self) -> None:
+        """A rule that says nothing else has limits of its own."""
+        object.__setattr__(self, "rate_name", self.rate_name or self.name)
+        object.__setattr__(self, "slots_name", self.slots_name or self.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ class Figures(Collector):
     def __init__(self, most_tools: int = _MOST_TOOLS) -> None:
         self._most_tools = most_tools
         self._catalog: frozenset[str] = frozenset()
+        self._inner: frozenset[str] = frozenset()
         self._tools: dict[str, ToolFigures] = {}
         self._sampled = 0
         self._reads: dict[str, Read] = {}
@@ -50,10 +51,11 @@ class Figures(Collector):
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
-    def know_tools(self, names: Iterable[str]) -> None:
-        """The catalog of the policy in force; figures of tools that are gone stay, since counters
-        must not go down."""
+    def know_tools(self, names: Iterable[str], inner: Iterable[str] = ()) -> None:
+        """The catalog of the policy in force, and the tools of MCP servers that it names; figures
+        of tools that are gone stay, since counters must not go down."""
         self._catalog = frozenset(names)
+        self._inner = frozenset(inner)
 
     def watch(self, name: str, read: Read) -> None:
         """Read a metric of READ_METRICS when a page is asked for: a number, a number per value of
@@ -91,12 +93,14 @@ class Figures(Collector):
 
     def _figures_for(self, tool: str) -> ToolFigures:
         """Figures of a name seen for the first time, or that is not to be had as a label. A tool
-        inside of a catalog entry (`entry.tool` of an MCP server) counts for its entry."""
+        inside of a catalog entry (`entry.tool` of an MCP server) counts for its entry, unless the
+        policy names it."""
         name = tool
-        while name not in self._catalog and "." in name:
-            name = name.rpartition(".")[0]
-        if name not in self._catalog:
-            name = UNKNOWN_TOOL
+        if name not in self._inner:
+            while name not in self._catalog and "." in name:
+                name = name.rpartition(".")[0]
+            if name not in self._catalog:
+                name = UNKNOWN_TOOL
         figures = self._tools.get(name)
         if figures is not None:
             return figures

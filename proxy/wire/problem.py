@@ -11,9 +11,11 @@ from proxy.model.errors import Refusal
 from proxy.model.reason import MEANINGS, Reason
 
 _PHRASES = {
-    400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
+    200: "OK", 202: "Accepted", 400: "Bad Request", 403: "Forbidden", 404: "Not Found",
+    405: "Method Not Allowed",
     407: "Proxy Authentication Required", 408: "Request Timeout", 413: "Content Too Large",
-    414: "URI Too Long", 417: "Expectation Failed", 429: "Too Many Requests",
+    414: "URI Too Long", 415: "Unsupported Media Type", 417: "Expectation Failed",
+    429: "Too Many Requests",
     431: "Request Header Fields Too Large", 499: "Client Closed Request",
     500: "Internal Server Error", 501: "Not Implemented", 502: "Bad Gateway",
     503: "Service Unavailable", 504: "Gateway Timeout", 505: "HTTP Version Not Supported",
@@ -47,12 +49,15 @@ def problem_body(refusal: Refusal, *, call_id: str, tool: str, caller: Caller | 
     )
 
 
-def problem_lines(refusal: Refusal, *, call_id: str, tool: str) -> list[bytes]:
-    """Header lines of such an answer, Content-Length and Connection aside."""
+def problem_lines(
+    refusal: Refusal, *, call_id: str, tool: str, media: bytes = b"application/problem+json"
+) -> list[bytes]:
+    """Header lines of such an answer, Content-Length and Connection aside. `media`: its type,
+    where another protocol than HTTP has its own way to say no."""
     meaning = MEANINGS[refusal.reason]
     code = refusal.reason.encode()
     lines = [
-        b"Content-Type: application/problem+json",
+        b"Content-Type: " + media,
         b"Cache-Control: no-store",
         b"Toolbooth-Code: " + code,
         b"Toolbooth-Call-Id: " + call_id.encode(),

@@ -13,7 +13,7 @@ _ROW = re.compile(r"^\| [^|]+ \| `([\w.]+):(\w+)(?:\((\w+)\))?` \| ([\d,.]+) \| 
 _PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 _ROWS = _ROW.findall(_PAGE)
 _WORDS = ("MAX", "LIMIT", "HIGH")
-_DATA_PATH = ("wire", "listeners", "pipeline", "upstream", "guards")
+_DATA_PATH = ("wire", "listeners", "pipeline", "upstream", "guards", "mcp")
 
 
 def _value(module: str, name: str, parameter: str) -> object:
