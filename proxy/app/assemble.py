@@ -15,6 +15,7 @@ from proxy.model.errors import Refusal
 from proxy.model.record import CallRecord
 from proxy.pipeline.booth import Booth
 from proxy.pipeline.live import LiveCall
+from proxy.pipeline.sightings import Sightings
 from proxy.policy.authorize import authorize, authorize_tunnel
 from proxy.policy.effect import effect_of
 from proxy.policy.match import find_tool, find_tunnel_tools
@@ -90,6 +91,7 @@ def build_booth(
         report_bug=report_bug,
         spawn=tasks.spawn,
         via=f"Via: 1.1 toolbooth-{instance}".encode(),
+        sightings=Sightings(clock),
     )
     booth.switches.subscribe(lambda: rejudge(booth))
     return booth

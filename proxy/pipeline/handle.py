@@ -20,7 +20,7 @@ nothing, resolved no name and opened no connection.
 import asyncio
 import contextlib
 
-from proxy.model.call import Mode, ToolCall
+from proxy.model.call import Mode, ToolCall, is_probe_host
 from proxy.model.errors import CLIENT_GONE, BadMessage, Refusal, Stopped, UpstreamFailed
 from proxy.model.reason import Reason
 from proxy.model.record import CallRecord
@@ -29,6 +29,7 @@ from proxy.pipeline.attempt import attempt
 from proxy.pipeline.booth import Booth
 from proxy.pipeline.exchange import Exchange
 from proxy.pipeline.live import LiveCall
+from proxy.pipeline.probe import answer_probe
 from proxy.pipeline.relay import relay
 from proxy.pipeline.reply import reply
 from proxy.pipeline.tunnel import switch_protocols, tunnel
@@ -99,6 +100,9 @@ async def _walk(visit: Visit, gateway_rule: ToolRule | None) -> None:
         raise Stopped(_DRAINING)
     if exchange.is_gone:
         raise Stopped(CLIENT_GONE)
+    if is_probe_host(call.target.origin.host) and call.mode is not Mode.GATEWAY:
+        answer_probe(visit)
+        return
     _select_and_authorize(visit, gateway_rule)
     upload = Upload(exchange.body, visit.live)
     await admit(visit, upload)

@@ -1,0 +1,190 @@
+"""The probe host: answered by the sidecar, dialled by nobody, one record each."""
+
+import asyncio
+import json
+
+import pytest
+
+from proxy.model.call import Mode
+from proxy.model.errors import BadMessage
+from proxy.model.reason import Reason
+from proxy.pipeline.probe import Question, nonce_of_tunnel, read_question
+from proxy.pipeline.sightings import MAX_NONCES
+from tests.fakes.origin import Origin
+from tests.fakes.sidecar import Sidecar, policy_text, read_answer
+
+HOST = "toolbooth.invalid"
+NONCE = "abcdef0123456789"
+AS_RUN_7 = "Proxy-Authorization: Basic cnVuLTc6eA=="  # run-7:x
+
+EMPTY = "tools: {allowlist: [], catalog: {}}\n"
+
+
+def body(answer: bytes) -> dict[str, object]:
+    document = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert isinstance(document, dict)
+    return document
+
+
+async def seen(sidecar: Sidecar, nonce: str = NONCE) -> dict[str, object]:
+    return body(await sidecar.get(f"http://{HOST}/seen/{nonce}"))
+
+
+async def tunnelled(sidecar: Sidecar, authority: str, inner: bytes) -> bytes:
+    """CONNECT, then `inner`, in one write; what came back after the tunnel's head."""
+    reader, writer = await sidecar.open()
+    head = f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{AS_RUN_7}\r\n\r\n"
+    writer.write(head.encode() + inner)
+    async with asyncio.timeout(5):
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        answer = await read_answer(reader)
+    writer.close()
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("GET", f"/probe/{NONCE}", Question("probe", NONCE)),
+        ("HEAD", f"/probe/{NONCE}", Question("probe", NONCE)),
+        ("GET", f"/probe/{NONCE}/x.git/info/refs?service=git", Question("probe", NONCE)),
+        ("GET", f"/probe/{NONCE}?a", Question("probe", NONCE)),
+        ("GET", f"/seen/{NONCE}", Question("seen", NONCE)),
+        ("GET", "/", 404),
+        ("GET", "*", 404),
+        ("GET", "/probe/", 404),
+        ("GET", "/probe/short", 404),
+        ("GET", "/probe/" + "a" * 64, 404),
+        ("GET", f"/probe/{NONCE.upper()}", 404),
+        ("GET", f"/other/{NONCE}", 404),
+        ("POST", f"/probe/{NONCE}", 405),
+        ("DELETE", f"/seen/{NONCE}", 405),
+    ],
+)
+def test_questions(method: str, path: str, expected: Question | int) -> None:
+    """Two questions are understood; everything else is refused with the status it deserves."""
+    if isinstance(expected, Question):
+        assert read_question(method, path) == expected
+        return
+    with pytest.raises(BadMessage) as refused:
+        read_question(method, path)
+    assert refused.value.status == expected
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "nonce"),
+    [
+        (f"{NONCE}.{HOST}", 443, NONCE),
+        (f"{NONCE}.{HOST}", 80, None),
+        (HOST, 443, None),
+        (f"a.{NONCE}.{HOST}", 443, None),
+        (f"short.{HOST}", 443, None),
+    ],
+)
+def test_the_nonce_in_the_name_of_a_tunnel(host: str, port: int, nonce: str | None) -> None:
+    assert nonce_of_tunnel(host, port) == nonce
+
+
+async def test_a_request_in_the_clear_says_who_arrived() -> None:
+    """No catalog entry, no budget: an empty policy answers, with one record, and nothing of it is
+    counted on the run."""
+    async with Sidecar(EMPTY) as sidecar:
+        got = await sidecar.get(f"http://{HOST}/probe/{NONCE}", AS_RUN_7, "User-Agent: t/1")
+        assert got.startswith(b"HTTP/1.1 200 ")
+        answer = body(got)
+        assert answer.pop("toolbooth")
+        assert answer == {
+            "run_id": "run-7", "agent_id": "shared:127.0.0.1", "run_given": True,
+            "mode": "absolute", "nonce": NONCE, "intercepts": False,
+        }  # fmt: skip
+        [record] = sidecar.records
+        assert (record.code, record.tool, record.status, record.attempts) == (Reason.OK, "", 200, 0)
+        assert record.host == HOST
+        assert len(sidecar.booth.ledger.runs_table) == 0
+
+
+async def test_what_was_seen_of_a_nonce() -> None:
+    """Nothing at first; then the clear request, the tunnel, each with whether it named its run."""
+    async with Sidecar(EMPTY) as sidecar:
+        assert (await seen(sidecar))["seen"] == {"http": False, "tunnel": False, "https": False}
+        await sidecar.get(f"http://{HOST}/probe/{NONCE}", "User-Agent: curl/9")
+        assert await seen(sidecar) == {
+            "seen": {"http": True, "tunnel": False, "https": False},
+            "run_given": {"http": False}, "run_id": "shared:127.0.0.1", "user_agent": "curl/9",
+        }  # fmt: skip
+        await tunnelled(sidecar, f"{NONCE}.{HOST}:443", b"no http\r\n\r\n")
+        after = await seen(sidecar)
+        assert after["seen"] == {"http": True, "tunnel": True, "https": False}
+        assert after["run_given"] == {"http": False, "tunnel": True}
+
+
+async def test_plain_http_inside_a_tunnel() -> None:
+    """Node's fetch opens a tunnel even for http:// URLs: the request inside counts as one in the
+    clear, the tunnel to port 80 as nothing, and both leave a record."""
+    inner = f"GET /probe/{NONCE} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
+    async with Sidecar(EMPTY) as sidecar:
+        answer = body(await tunnelled(sidecar, f"{HOST}:80", inner))
+        assert (answer["mode"], answer["run_id"]) == ("tunnel_http", "run-7")
+        assert (await seen(sidecar))["seen"] == {"http": True, "tunnel": False, "https": False}
+        shown = [(r.mode, r.code, r.tool, r.status) for r in sidecar.records[:2]]
+        assert shown == [
+            (Mode.CONNECT, Reason.OK, "", 200), (Mode.TUNNEL_HTTP, Reason.OK, "", 200),
+        ]  # fmt: skip
+
+
+async def test_what_is_no_question_gets_one_refusal() -> None:
+    """404 and one record; inside a tunnel too, where another host is a 400."""
+    async with Sidecar(EMPTY) as sidecar:
+        assert (await sidecar.get(f"http://{HOST}/")).startswith(b"HTTP/1.1 404 ")
+        inner = b"GET / HTTP/1.1\r\nHost: other.example\r\n\r\n"
+        got = await tunnelled(sidecar, f"{HOST}:443", inner)
+        assert got.startswith(b"HTTP/1.1 400 ")
+        codes = [record.code for record in sidecar.records]
+        assert codes == [Reason.BAD_REQUEST, Reason.OK, Reason.BAD_REQUEST]
+
+
+@pytest.mark.parametrize("key", ["all", "writes", "run:run-7", "agent:shared:127.0.0.1"])
+async def test_kill_switches_leave_it_open(key: str) -> None:
+    """It dials nothing, and a doctor is needed most when everything is off."""
+    async with Sidecar(EMPTY) as sidecar:
+        sidecar.booth.switches.engage(key, "incident", "ann")
+        got = await sidecar.get(f"http://{HOST}/probe/{NONCE}", AS_RUN_7)
+        assert got.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_draining_sidecar_answers_no_probe() -> None:
+    async with Sidecar(EMPTY) as sidecar:
+        sidecar.booth.is_draining = True
+        got = await sidecar.get(f"http://{HOST}/probe/{NONCE}")
+        assert b"Toolbooth-Code: draining\r\n" in got
+
+
+async def test_a_full_table_is_busy_and_says_so() -> None:
+    """What cannot be remembered is refused, counted by its code."""
+    async with Sidecar(EMPTY) as sidecar:
+        caller = (await sidecar.get(f"http://{HOST}/seen/{NONCE}"), sidecar.records[0].caller)[1]
+        assert caller is not None
+        for number in range(MAX_NONCES):
+            sidecar.booth.sightings.note(f"other{number}", "http", caller, "")
+        got = await sidecar.get(f"http://{HOST}/probe/{NONCE}")
+        assert got.startswith(b"HTTP/1.1 503 ")
+        assert b"Toolbooth-Code: busy\r\n" in got
+
+
+async def test_a_catalog_entry_for_the_name_is_never_reached() -> None:
+    """The name is reserved, whatever the policy says."""
+    async with Origin() as origin:
+        text = policy_text(origin.port, host="*").replace("ports", "methods: [GET], ports")
+        async with Sidecar(text) as sidecar:
+            got = await sidecar.get(f"http://{HOST}:{origin.port}/probe/{NONCE}")
+            assert body(got)["nonce"] == NONCE
+        assert origin.heads == []
+
+
+async def test_a_missing_run_is_still_asked_for() -> None:
+    """Where the policy wants a run id, the probe wants it as well: that is how a doctor learns
+    that a client sends none."""
+    text = EMPTY + "budgets: {on_missing_run: reject}\n"
+    async with Sidecar(text) as sidecar:
+        assert b" 407 " in (await sidecar.get(f"http://{HOST}/probe/{NONCE}"))[:20]
+        assert b" 200 " in (await sidecar.get(f"http://{HOST}/probe/{NONCE}", AS_RUN_7))[:20]
