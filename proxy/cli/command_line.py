@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from proxy import __version__
 from proxy.cli.client import ControlClient
+from proxy.cli.doctor.options import add_doctor_options
 from proxy.cli.exit_codes import BAD_USAGE, DONE, FAILED, CommandError
 from proxy.cli.repeating import print_again
 from proxy.cli.run_acts import add_limits
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_watch_verbs(verbs)
     _add_run_verbs(verbs)
     _add_live_policy_verbs(verbs)
+    _add_doctor(verbs)
     _add_later_verbs(verbs)
     return parser
 
@@ -194,11 +196,16 @@ def _add_live_policy_verbs(verbs: Verbs) -> None:
     _add_control(put)
 
 
+def _add_doctor(verbs: Verbs) -> None:
+    doctor = _add(verbs, "doctor", _doctor, "Does everything in this container go through?")
+    add_doctor_options(doctor)
+    _add_json(doctor)
+
+
 def _add_later_verbs(verbs: Verbs) -> None:
     """Promised names that this version does not fill."""
     ca = _add(verbs, "ca", _not_yet, "Certificates for interception (not in this version).")
     ca.add_argument("action", choices=["export"])
-    _add(verbs, "doctor", _not_yet, "Find what is wrong with a setup (not in this version).")
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -294,6 +301,12 @@ def _tail(arguments: argparse.Namespace) -> int:
         return tail(_client(arguments), arguments)
     except KeyboardInterrupt:  # how one ends it
         return DONE
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from proxy.cli.doctor.examine import doctor
+
+    return doctor(arguments)
 
 
 def _not_yet(_: argparse.Namespace) -> int:
