@@ -39,7 +39,6 @@ class Sightings:
         """Someone came with `nonce`; False if there is no room to remember it."""
         sighting = self._seen.get(nonce)
         if sighting is None:
-            self._seen.expire()
             if len(self._seen) >= MAX_NONCES:
                 return False
             sighting = self._seen[nonce] = Sighting()

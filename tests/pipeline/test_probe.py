@@ -188,3 +188,20 @@ async def test_a_missing_run_is_still_asked_for() -> None:
     async with Sidecar(text) as sidecar:
         assert b" 407 " in (await sidecar.get(f"http://{HOST}/probe/{NONCE}"))[:20]
         assert b" 200 " in (await sidecar.get(f"http://{HOST}/probe/{NONCE}", AS_RUN_7))[:20]
+
+
+async def test_the_gateway_is_another_way() -> None:
+    """A tool whose upstream has the name is judged as any tool."""
+    entry = f"{{upstream: 'http://{HOST}', match: []}}"
+    text = f"tools: {{allowlist: [], catalog: {{odd: {entry}}}}}\n"
+    async with Sidecar(text) as sidecar:
+        raw = f"GET /tools/odd/probe/{NONCE} HTTP/1.1\r\nHost: h\r\n\r\n"
+        assert b"Toolbooth-Code: tool_not_allowed\r\n" in await sidecar.exchange(raw.encode())
+
+
+async def test_a_user_agent_is_cut_and_made_visible() -> None:
+    async with Sidecar(EMPTY) as sidecar:
+        url = f"http://{HOST}/probe/{NONCE}"
+        await sidecar.get(url, "User-Agent: \x85" + "x" * 200)
+        agent = (await seen(sidecar))["user_agent"]
+        assert agent == "\u00c2\\x85" + "x" * 98

@@ -45,8 +45,7 @@ def run(
             code = None
         finally:
             _end(child)
-        said = [line for line in _lines(out) if line]
-        complaints = [line for line in _lines(err) if line]
+        said, complaints = _lines(out, is_tail=False), _lines(err, is_tail=True)
         return Outcome(code, said[0] if said else "", complaints[-1] if complaints else "")
 
 
@@ -57,11 +56,12 @@ def _end(child: "subprocess.Popen[bytes]") -> None:
     child.wait()
 
 
-def _lines(file: IO[bytes]) -> list[str]:
+def _lines(file: IO[bytes], *, is_tail: bool) -> list[str]:
+    """What is not blank of the first or last bytes."""
     size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - _MOST_BYTES))
-    text = file.read().decode("utf-8", "replace")
-    return [_clean(line) for line in text.splitlines()]
+    file.seek(max(0, size - _MOST_BYTES) if is_tail else 0)
+    text = file.read(_MOST_BYTES).decode("utf-8", "replace")
+    return [_clean(line) for line in text.splitlines() if line.strip()]
 
 
 def _clean(line: str) -> str:
