@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from proxy.app.state import State, state_in_memory
 from proxy.app.tasks import Tasks
+from proxy.ca.authority import Authority
 from proxy.guards.breaker import Breakers
 from proxy.guards.concurrency import Slots
 from proxy.guards.rate import RateLimits
@@ -12,11 +13,12 @@ from proxy.guards.retry import RetryBudgets
 from proxy.model.call import Mode
 from proxy.model.clock import Clock, SystemClock
 from proxy.model.errors import Refusal
+from proxy.model.reason import Reason
 from proxy.model.record import CallRecord
 from proxy.pipeline.booth import Booth
 from proxy.pipeline.live import LiveCall
 from proxy.pipeline.sightings import Sightings
-from proxy.policy.authorize import authorize, authorize_tunnel
+from proxy.policy.authorize import authorize, authorize_tunnel, is_intercepted
 from proxy.policy.effect import effect_of
 from proxy.policy.match import find_tool, find_tunnel_tools
 from proxy.policy.policy import Policy
@@ -28,6 +30,12 @@ from proxy.telemetry.sinks import DescriptorSink, FileSink, Sink
 from proxy.upstream.dial import upstream_tls
 from proxy.upstream.pool import Pool
 from proxy.upstream.resolver import Resolver
+
+_TO_BE_READ = Refusal(
+    Reason.TOOL_NOT_ALLOWED,
+    "The tunnel was closed: from now on what it carries is read; connect again.",
+    "tools.catalog",
+)
 
 
 class Telemetry:
@@ -72,9 +80,13 @@ def open_sink(log: str, clock: Clock) -> Sink:
 def build_booth(
     policy: Policy, tasks: Tasks, telemetry: Telemetry, instance: str,
     report_bug: Callable[[BaseException], None], state: State | None = None,
+    authority: Authority | None = None,
 ) -> Booth:  # fmt: skip
-    """Everything a call meets; without `state` nothing is known and nothing survives."""
+    """Everything a call meets; without `state` nothing is known and nothing survives, without
+    `authority` the CA lives in memory."""
     clock = SystemClock()
+    authority = authority or Authority(None, clock)
+    authority.follow(policy)
     state = state or state_in_memory(clock)
     booth = Booth(
         policy=policy,
@@ -92,6 +104,7 @@ def build_booth(
         spawn=tasks.spawn,
         via=f"Via: 1.1 toolbooth-{instance}".encode(),
         sightings=Sightings(clock),
+        authority=authority,
     )
     booth.switches.subscribe(lambda: rejudge(booth))
     return booth
@@ -101,6 +114,7 @@ def swap_policy(booth: Booth, telemetry: Telemetry, policy: Policy, redactor: Re
     """Put `policy` in force, in one step: no call sees half of it. Calls under way keep the rules
     they were let through with, but those that it would refuse are ended."""
     booth.policy = policy
+    booth.authority.follow(policy)
     telemetry.adopt(policy, redactor)
     booth.live.stop_where(lambda live: judge_again(booth, live))
 
@@ -115,7 +129,7 @@ def judge_again(booth: Booth, live: LiveCall) -> Refusal | None:
     origin = call.target.origin
     if call.mode is Mode.CONNECT:
         rules = find_tunnel_tools(policy, origin.host, origin.port)
-        refusal = authorize_tunnel(rules, call.target)
+        refusal = _TO_BE_READ if is_intercepted(rules) else authorize_tunnel(rules, call.target)
     else:
         rule = (
             policy.tools.get(live.rules[0].name)

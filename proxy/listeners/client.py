@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, cast
 from proxy.listeners.body import ClientBody
 from proxy.listeners.exchange import ClientExchange
 from proxy.listeners.ways_in import Inside, read_call
-from proxy.model.call import Origin
 from proxy.model.errors import CLIENT_GONE, BadMessage, Refusal, Stopped
 from proxy.model.reason import Reason
 from proxy.pipeline.exchange import Flow
@@ -46,7 +45,7 @@ def _end_of_empty_lines(buffer: bytes) -> int:
 
 
 class ClientConnection(asyncio.Protocol):
-    """One client. `inside` is set where this is the plain HTTP found in a tunnel."""
+    """One client. `inside` is set where this is what was found in a tunnel."""
 
     __slots__ = (
         "_buffer", "_eof", "_exchange", "_flow", "_inside", "_is_paused", "_is_tunnel",
@@ -161,8 +160,7 @@ class ClientConnection(asyncio.Protocol):
                     await self._writable  # answers nobody reads must not pile up
         finally:
             self._exchange = None
-            if self._is_tunnel:
-                self.front.tunnels -= 1
+            self.leave_tunnel()
             self._end()
 
     async def _next(self) -> ClientExchange | None:
@@ -302,18 +300,23 @@ class ClientConnection(asyncio.Protocol):
         early, self._buffer = self._buffer, b""
         return transport, early
 
-    def govern_inside(self, transport: asyncio.Transport, held: bytes, origin: Origin) -> None:
+    def govern_inside(self, transport: asyncio.Transport, held: bytes, inside: Inside) -> None:
         """See `Exchange.govern_inside`."""
-        exchange = self._exchange
-        if exchange is None or transport.is_closing():
+        if transport.is_closing():
             transport.abort()
             return
-        caller = self.front.caller_of(exchange, self.client_address)
-        inner = ClientConnection(self.front, Inside(origin, caller))
+        inner = ClientConnection(self.front, inside)
         transport.set_protocol(inner)
+        self.leave_tunnel()
         inner.connection_made(transport)
         inner.data_received(held)
         transport.resume_reading()
+
+    def leave_tunnel(self) -> None:
+        """It is over, or another connection reads what it carries."""
+        if self._is_tunnel:
+            self._is_tunnel = False
+            self.front.tunnels -= 1
 
     def cut(self, *, is_reset: bool) -> None:
         """Close in the middle of an answer, so that the client sees it."""
@@ -346,11 +349,14 @@ class ClientConnection(asyncio.Protocol):
             transport.close()
             return
         self._linger_since_s = self._loop.time()
-        self._unsent = transport.get_write_buffer_size()
+        self._unsent = self._backlog_bytes()
         self._buffer = b""
         if transport.can_write_eof():
             transport.write_eof()
         self._resume()
+
+    def _backlog_bytes(self) -> int:
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
     def check(self, now_s: float, limits: "FrontLimits") -> None:
         """Called about once a second."""
@@ -359,7 +365,7 @@ class ClientConnection(asyncio.Protocol):
         if transport is None:
             return
         if self._linger_since_s:
-            unsent = transport.get_write_buffer_size()
+            unsent = self._backlog_bytes()
             if unsent < self._unsent:  # the client still reads: it gets its answer to the end
                 self._linger_since_s = now_s
             elif now_s - self._linger_since_s > (stall_s if unsent else linger_s):
@@ -376,7 +382,7 @@ class ClientConnection(asyncio.Protocol):
                 transport.close()
             elif not self._buffer and quiet_s > keep_alive_s:
                 self._linger_since_s = now_s  # closing flushes, which may take for ever
-                self._unsent = transport.get_write_buffer_size()
+                self._unsent = self._backlog_bytes()
                 transport.close()
 
     def close_idle(self) -> None:

@@ -1,15 +1,18 @@
 """The Exchange over an HTTP/1 connection: how an answer is framed for this client."""
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 from proxy.listeners.body import ClientBody
 from proxy.listeners.identity import trace_id_of
+from proxy.listeners.ways_in import Inside
 from proxy.model.call import Origin
 from proxy.model.errors import Refusal
 from proxy.pipeline.exchange import Flow
+from proxy.upstream.tunnel import Judge
 from proxy.wire.body import LAST_CHUNK, encode_chunk
 from proxy.wire.head import RequestHead
 
@@ -119,7 +122,20 @@ class ClientExchange:
 
     def govern_inside(self, transport: asyncio.Transport, held: bytes, origin: Origin) -> None:
         """See `Exchange`."""
-        self._connection.govern_inside(transport, held, origin)
+        self._connection.govern_inside(transport, held, self._inside(origin))
+
+    async def intercept(
+        self, head: bytes, judge: Judge, tls: ssl.SSLContext, origin: Origin
+    ) -> None:
+        """See `Exchange`."""
+        connection = self._connection
+        inside = self._inside(origin)
+        transport, early = self.open_tunnel(head)
+        await connection.front.intercept(connection, transport, early, judge, tls, inside)
+
+    def _inside(self, origin: Origin) -> Inside:
+        """The tunnel that this CONNECT opens."""
+        return Inside(origin, self._connection.front.caller_of(self, self.client_address))
 
 
 class DateLine:

@@ -1,17 +1,20 @@
 """The proxy port: its connections, their limits, and the answers given before a call exists."""
 
 import asyncio
+import ssl
 from typing import NamedTuple
 
 from proxy.listeners.client import ClientConnection
 from proxy.listeners.exchange import ClientExchange, DateLine
 from proxy.listeners.identity import identify
+from proxy.listeners.intercept import end_tls
 from proxy.listeners.ways_in import Inside
 from proxy.model.call import Caller, Mode
 from proxy.model.errors import BadMessage, Refusal
 from proxy.model.record import CallRecord
 from proxy.pipeline.booth import Booth
 from proxy.pipeline.reply import reply
+from proxy.upstream.tunnel import Judge
 
 _CHECK_EVERY_S = 1.0
 
@@ -101,6 +104,13 @@ class Front:
             return self.caller_of(exchange, exchange.client_address)
         except BadMessage:
             return None
+
+    async def intercept(
+        self, outer: ClientConnection, transport: asyncio.Transport, early: bytes, judge: Judge,
+        tls: ssl.SSLContext, inside: Inside,
+    ) -> None:  # fmt: skip
+        """End the TLS in the tunnel that `outer` has become, and read what is inside."""
+        await end_tls(outer, transport, early, judge=judge, tls=tls, inside=inside)
 
     async def watch(self) -> None:
         """Close what takes too long, for as long as the process runs. One pass over all

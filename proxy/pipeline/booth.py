@@ -4,6 +4,7 @@ writes things down. Put together once by `app`; the walk takes from it what a st
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from proxy.ca.authority import Authority
 from proxy.guards.breaker import Breakers
 from proxy.guards.budget import Ledger
 from proxy.guards.concurrency import Slots
@@ -45,6 +46,7 @@ class Booth:
     spawn: Spawn
     via: bytes
     sightings: Sightings
+    authority: Authority
     spotlight: Spotlight = field(default_factory=Spotlight)
     live: LiveCalls = field(default_factory=LiveCalls)
     is_draining: bool = False

@@ -5,11 +5,13 @@ a list; the walk itself never learns which.
 """
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from typing import Protocol
 
 from proxy.model.call import Origin
 from proxy.model.errors import Refusal
+from proxy.upstream.tunnel import Judge
 from proxy.wire.body import Framing
 from proxy.wire.head import RequestHead
 
@@ -106,6 +108,14 @@ class Exchange(Protocol):
     def open_tunnel(self, head: bytes) -> tuple[asyncio.Transport, bytes]:
         """Write `head` and give the transport away, reading paused, with the bytes that have
         come already."""
+
+    async def intercept(
+        self, head: bytes, judge: Judge, tls: ssl.SSLContext, origin: Origin
+    ) -> None:
+        """Write `head`, have the client's first bytes judged, end its TLS here and read what is
+        inside as requests to `origin` (or to the same over HTTP, if the judge raises `PlainHttp`).
+        Returns once the TLS stands. Raises what the judge raised, or `Stopped`; the client's
+        connection is then closed."""
 
     def govern_inside(self, transport: asyncio.Transport, held: bytes, origin: Origin) -> None:
         """The tunnel turned out to carry HTTP to `origin` (scheme included): take the transport

@@ -9,6 +9,9 @@
     settle     charge, refund, release         Visit.settle
     record     one record, always              Booth.report
 
+A tunnel whose TLS is intercepted leaves after authorize: it costs nothing, and each request inside
+is a call of its own (pipeline.intercept).
+
 Each stage is one line below; the first refusal ends the walk. One policy snapshot holds for all
 of it. Settle and record happen once, whatever happened. A failure to decide is a refusal: an
 unexpected exception ends in a 500, never in a call let through.
@@ -28,6 +31,7 @@ from proxy.pipeline.admit import admit
 from proxy.pipeline.attempt import attempt
 from proxy.pipeline.booth import Booth
 from proxy.pipeline.exchange import Exchange
+from proxy.pipeline.intercept import intercept, select_intercepted
 from proxy.pipeline.live import LiveCall
 from proxy.pipeline.probe import answer_probe
 from proxy.pipeline.relay import relay
@@ -101,7 +105,10 @@ async def _walk(visit: Visit, gateway_rule: ToolRule | None) -> None:
     if exchange.is_gone:
         raise Stopped(CLIENT_GONE)
     if is_probe_host(call.target.origin.host) and call.mode is not Mode.GATEWAY:
-        answer_probe(visit)
+        await answer_probe(visit)
+        return
+    if call.mode is Mode.CONNECT and select_intercepted(visit):
+        await intercept(visit)
         return
     _select_and_authorize(visit, gateway_rule)
     upload = Upload(exchange.body, visit.live)

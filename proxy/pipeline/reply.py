@@ -4,7 +4,19 @@ from proxy.model.call import Caller, Mode
 from proxy.model.errors import Refusal
 from proxy.model.reason import Reason
 from proxy.pipeline.exchange import Exchange
+from proxy.pipeline.visit import Visit
 from proxy.wire.problem import problem_body, problem_lines, status_line, status_of
+
+
+def established(visit: Visit, left: str = "") -> bytes:
+    """The 200 to a CONNECT, which has no framing fields (RFC 9110 section 9.3.6). `left`: what the
+    run's budget has left."""
+    budget = f"Toolbooth-Budget: {left}\r\n" if left else ""
+    return (
+        "HTTP/1.1 200 Connection established\r\n"
+        f"Toolbooth-Call-Id: {visit.record.call_id}\r\n"
+        f"Toolbooth-Tool: {visit.record.tool}\r\n{budget}\r\n"
+    ).encode()
 
 
 def reply(

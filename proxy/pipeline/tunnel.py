@@ -1,27 +1,24 @@
 """Tunnels: CONNECT, and a connection that switched to WebSocket.
 
-Once open, a tunnel is bounded by silence, by what its run has left (seconds, bytes) and by the
-switches, not by the tool's time limit, which bounds the opening. Its first bytes must agree with
-what was judged: the TLS server name has to be the host of the CONNECT, and plain HTTP is not
-tunnelled but governed.
+Once open, a tunnel is bounded by silence, by what its run has left (seconds, bytes), by its tools'
+`tunnel` limits and by the switches, not by the tool's time limit, which bounds the opening. Its
+first bytes must agree with what was judged (`pipeline.opening`), and until they do the upstream
+is not heard either, unless every tool here says `raw`.
 """
 
 import asyncio
 
-from proxy.guards.budget import Reservation
-from proxy.model.errors import BadMessage, Refusal, Stopped, UpstreamFailed
+from proxy.model.call import Mode
+from proxy.model.errors import Refusal, Stopped, UpstreamFailed
 from proxy.model.reason import Reason
 from proxy.pipeline.admit import RUN_OVER
+from proxy.pipeline.opening import PlainHttp, opening_judge
+from proxy.pipeline.reply import established
 from proxy.pipeline.visit import Visit
-from proxy.policy.address import literal_address
+from proxy.policy.policy import ToolRule
 from proxy.upstream.connection import Answer, UpstreamConnection
-from proxy.upstream.tunnel import Judge, Splice
+from proxy.upstream.tunnel import Splice, SpokeFirstError
 from proxy.wire.forward import relayed_lines
-from proxy.wire.opening import MAX_OPENING_BYTES, Opening, classify, read_hello
-
-
-class _PlainHttp(Exception):  # noqa: N818 - a discovery
-    """The client speaks plain HTTP inside its tunnel."""
 
 
 async def tunnel(visit: Visit) -> None:
@@ -34,12 +31,14 @@ async def tunnel(visit: Visit) -> None:
     record.upstream_ms = (booth.clock.monotonic() - started_s) * 1000
     upstream, early_upstream = connection.take_over()
     record.status = 200
-    client, early_client = exchange.open_tunnel(_established(visit))
+    client, early_client = exchange.open_tunnel(established(visit, visit.reservation.left()))
     visit.has_sent = True
-    splice = _splice(visit, client, upstream, _opening_judge(origin.host))
+    splice = _opaque_splice(visit, client, upstream)
     try:
         await _run(visit, splice, early_client, early_upstream)
-    except _PlainHttp:
+    except SpokeFirstError:
+        raise Stopped(_not_raw(visit.live.rules, "the upstream speaks first")) from None
+    except PlainHttp:
         # The tunnel itself did nothing; the requests inside pay for themselves.
         visit.has_sent = False
         if splice.handed_back is not None:
@@ -59,32 +58,51 @@ async def switch_protocols(visit: Visit, connection: UpstreamConnection, answer:
     head += b"\r\n".join([*kept, *ours]) + b"\r\n\r\n"
     upstream, early_upstream = connection.take_over()
     client, early_client = visit.exchange.open_tunnel(head)
-    splice = _splice(visit, client, upstream, None)
+    splice = Splice(
+        client, upstream, judge=None, on_bytes=visit.charge_bytes, loop=asyncio.get_running_loop()
+    )
     await _run(visit, splice, early_client, early_upstream)
 
 
-def _established(visit: Visit) -> bytes:
-    """A 2xx to CONNECT has no framing fields (RFC 9110 section 9.3.6)."""
-    left = visit.reservation.left()
-    budget = f"Toolbooth-Budget: {left}\r\n" if left else ""
-    return (
-        "HTTP/1.1 200 Connection established\r\n"
-        f"Toolbooth-Call-Id: {visit.record.call_id}\r\n"
-        f"Toolbooth-Tool: {visit.record.tool}\r\n{budget}\r\n"
-    ).encode()
+def _opaque_splice(visit: Visit, client: asyncio.Transport, upstream: asyncio.Transport) -> Splice:
+    """A tunnel that is not looked into is held to the strictest of the tools it may serve."""
+    rules = visit.live.rules
+    is_raw = all(rule.tunnel.raw for rule in rules)
+    limited = [rule for rule in rules if rule.tunnel.max_bytes is not None]
+    strictest = min(limited, key=lambda rule: rule.tunnel.max_bytes or 0, default=None)
 
+    def end() -> None:
+        visit.live.stop(
+            Refusal(
+                Reason.REQUEST_TOO_LARGE,
+                "The tunnel has carried as many bytes as it may; fetch less, or in parts.",
+                f"{_place(strictest)}.max_bytes",
+            )
+        )
 
-def _splice(
-    visit: Visit, client: asyncio.Transport, upstream: asyncio.Transport, judge: Judge | None
-) -> Splice:
+    other = None if is_raw else _not_raw(rules, "it carries neither TLS nor HTTP")
     return Splice(
-        client, upstream, judge=judge, on_bytes=visit.charge_bytes,
-        loop=asyncio.get_running_loop(),
+        client, upstream, judge=opening_judge(visit.call.target.origin.host, other),
+        on_bytes=visit.charge_bytes, loop=asyncio.get_running_loop(), may_greet=is_raw,
+        limit_bytes=strictest.tunnel.max_bytes if strictest else None, on_limit=end,
     )  # fmt: skip
 
 
+def _not_raw(rules: tuple[ToolRule, ...], what: str) -> Refusal:
+    strict = next((rule for rule in rules if not rule.tunnel.raw), None)
+    return Refusal(
+        Reason.TOOL_NOT_ALLOWED,
+        f"The tunnel was closed: {what}, which the policy does not let through.",
+        f"{_place(strict)}.raw",
+    )
+
+
+def _place(rule: ToolRule | None) -> str:
+    return f"tools.catalog.{rule.name}.tunnel" if rule else "tools.catalog"
+
+
 async def _run(visit: Visit, splice: Splice, early_client: bytes, early_upstream: bytes) -> None:
-    _bound_by_run(visit, visit.reservation)
+    _bound(visit)
     try:
         await splice.run(early_client, early_upstream, idle_s=visit.rule.timeouts.idle_s)
     except TimeoutError:
@@ -94,45 +112,25 @@ async def _run(visit: Visit, splice: Splice, early_client: bytes, early_upstream
         visit.record.response_bytes = splice.received_bytes
 
 
-def _bound_by_run(visit: Visit, reservation: Reservation) -> None:
-    """From here on only the end of the run's seconds is a deadline."""
-    visit.live.clear_deadline()
-    if reservation.run_deadline_s is not None:
-        now_s = visit.booth.clock.monotonic()
-        visit.live.set_deadline(reservation.run_deadline_s, now_s, RUN_OVER)
+def _bound(visit: Visit) -> None:
+    """From here on only the end of the run's seconds is a deadline, and that of the tunnel's own;
+    a connection that switched to WebSocket has none of those."""
+    live, now_s = visit.live, visit.booth.clock.monotonic()
+    live.clear_deadline()
+    run_end_s = visit.reservation.run_deadline_s
+    if run_end_s is not None:
+        live.set_deadline(run_end_s, now_s, RUN_OVER)
+    if visit.call.mode is not Mode.CONNECT:
+        return
+    for rule in live.rules:
+        max_s = rule.tunnel.max_s
+        if max_s is not None and now_s + max_s < live.deadline_s:
+            live.set_deadline(now_s + max_s, now_s, _too_old(rule))
 
 
-def _opening_judge(host: str) -> Judge:
-    """What the client's first bytes must be: see `proxy.wire.opening`."""
-
-    def judge(data: bytes) -> bool:
-        opening = classify(data)
-        if opening is Opening.HTTP:
-            raise _PlainHttp
-        if opening is Opening.HTTP2:
-            raise Stopped(_mismatch("HTTP/2 without TLS is not let through a tunnel"))
-        if opening is Opening.TLS:
-            return _judge_hello(data, host)
-        return opening is Opening.OTHER
-
-    return judge
-
-
-def _judge_hello(data: bytes, host: str) -> bool:
-    try:
-        hello = read_hello(data)
-    except BadMessage as problem:
-        raise Stopped(_mismatch(str(problem).rstrip("."))) from None
-    if hello is None:
-        if len(data) > MAX_OPENING_BYTES:
-            raise Stopped(_mismatch("the TLS ClientHello is too large"))
-        return False
-    if hello.server_name is None and literal_address(host) is None:
-        raise Stopped(_mismatch("the TLS ClientHello names no server"))
-    if hello.server_name is not None and hello.server_name != host:
-        raise Stopped(_mismatch("the TLS server name is not the host of the CONNECT"))
-    return True
-
-
-def _mismatch(what: str) -> Refusal:
-    return Refusal(Reason.TOOL_NOT_ALLOWED, f"The tunnel was closed: {what}.", "tunnel.server_name")
+def _too_old(rule: ToolRule) -> Refusal:
+    return Refusal(
+        Reason.TIMEOUT,
+        "The tunnel was open as long as it may be; open another.",
+        f"{_place(rule)}.max_seconds",
+    )

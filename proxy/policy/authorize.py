@@ -16,9 +16,8 @@ def authorize(rule: ToolRule | None, mode: Mode, method: str, target: Target) ->
 
     1. No tool has this destination: `tool_unknown`. Nothing is allowed that was not described.
     2. The tool is not on the allowlist: `tool_not_allowed`.
-    3. A tunnel to a tool whose TLS must be read: `tool_not_allowed`, since this version cannot.
-    4. The gateway would reach a method or path that the tool leaves out: `tool_unknown`.
-    5. The host is an address that may not be dialled, or a number in disguise: `address_denied`.
+    3. The gateway would reach a method or path that the tool leaves out: `tool_unknown`.
+    4. The host is an address that may not be dialled, or a number in disguise: `address_denied`.
        Names are judged by their addresses when these are known, at the moment of connecting.
     """
     if rule is None:
@@ -30,20 +29,32 @@ def authorize(rule: ToolRule | None, mode: Mode, method: str, target: Target) ->
             "it or use another tool.",
             "tools.allowlist",
         )
-    if mode is Mode.CONNECT and rule.intercept_tls:
-        return _not_tunnelled(rule)
     if mode is Mode.GATEWAY and not is_gateway_call_covered(rule, method, target.path):
         return _not_covered(rule, method, target)
     return _judge_host(rule, target.origin.host)
 
 
 def authorize_tunnel(rules: tuple[ToolRule, ...], target: Target) -> Refusal | None:
-    """`authorize` for the tools that `find_tunnel_tools` found: the first decides, but one of them
-    being bound to `intercept_tls` is enough to refuse, as the tunnel would carry its calls too."""
-    for rule in rules:
-        if rule.intercept_tls and rules[0].allowed:
-            return _not_tunnelled(rule)
-    return authorize(rules[0] if rules else None, Mode.CONNECT, "CONNECT", target)
+    """`authorize` for the tools that `find_tunnel_tools` found. The first decides, as nobody sees
+    which of them an opaque tunnel serves; where TLS is intercepted each request inside is judged
+    by its own tool, so that one the tunnel could serve is enough."""
+    rule = tunnel_rule(rules, target)
+    return authorize(rule, Mode.CONNECT, "CONNECT", target)
+
+
+def is_intercepted(rules: tuple[ToolRule, ...]) -> bool:
+    """Is a tunnel to this host and port opened and read? One tool that wants it is enough, since
+    its calls could be in there."""
+    return any(rule.intercept_tls for rule in rules)
+
+
+def tunnel_rule(rules: tuple[ToolRule, ...], target: Target) -> ToolRule | None:
+    """The tool that a tunnel is counted under: see `authorize_tunnel`."""
+    if is_intercepted(rules):
+        for rule in rules:
+            if authorize(rule, Mode.CONNECT, "CONNECT", target) is None:
+                return rule
+    return rules[0] if rules else None
 
 
 def is_name_allowed(policy: Policy, name: str) -> bool:
@@ -85,15 +96,6 @@ def _not_covered(rule: ToolRule, method: str, target: Target) -> Refusal:
         f"Tool '{rule.name}' does not cover {method} {_shown(target)}; do not retry, use a method "
         "and path the tool offers or ask the operator to add this one.",
         f"tools.catalog.{rule.name}.match",
-    )
-
-
-def _not_tunnelled(rule: ToolRule) -> Refusal:
-    return Refusal(
-        Reason.TOOL_NOT_ALLOWED,
-        f"Tool '{rule.name}' may not be reached through an encrypted tunnel; do not retry, call it "
-        f"through the gateway path /tools/{rule.name}/ or ask the operator.",
-        f"tools.catalog.{rule.name}.intercept_tls",
     )
 
 

@@ -6,7 +6,7 @@ from proxy.model.call import PROBE_HOST, is_probe_host
 from proxy.policy.address import METADATA_NETWORKS, judge_literal
 from proxy.policy.catalog import CatalogEntry
 from proxy.policy.path_glob import covers
-from proxy.policy.policy import Destination, Network, ToolRule
+from proxy.policy.policy import Destination, Network, ToolRule, TunnelRule
 from proxy.policy.schema import PolicyDocument
 
 _MAX_COMPARISONS = 200_000  # a catalog beyond that is not searched further for dead entries
@@ -62,6 +62,10 @@ def _entry(path: str, entry: CatalogEntry, rule: ToolRule) -> Iterator[str]:
         yield f"{path}.pricing: has no effect, as only the answers of `kind: model` have a `usage`"
     for place, destination in enumerate(rule.destinations):
         yield from _destination(f"{path}.match[{place}]", entry, rule, destination)
+    if entry.intercept_tls and not rule.destinations:
+        yield f"{path}.intercept_tls: has no effect without `match`, as no tunnel leads to it"
+    elif entry.intercept_tls and rule.tunnel != TunnelRule():
+        yield f"{path}.tunnel: has no effect, as tunnels to this tool are intercepted"
     if rule.upstream is not None and judge_literal(rule.upstream.host, rule.allow_addresses):
         yield f"{path}.upstream: is not a public address and not in allow_addresses, so refused"
     if rule.upstream is not None and is_probe_host(rule.upstream.host):
@@ -81,6 +85,11 @@ def _destination(
         yield (
             f"{path}: methods and paths are not seen inside a tunnel (HTTPS to port 443), only "
             "the host is; leave 443 out of ports to refuse tunnels"
+        )
+    if destination.host == "*" and entry.intercept_tls:
+        yield (
+            f"{path}: every host may be intercepted, so the sidecar's CA has no name constraints; "
+            "whoever gets its key can pose as any host"
         )
     if judge_literal(destination.host, rule.allow_addresses) is not None:
         yield f"{path}.host: is not a public address and not in allow_addresses, so refused"

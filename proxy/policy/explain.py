@@ -6,10 +6,12 @@ from typing import NamedTuple
 from proxy.model.call import Effect, Mode, Target
 from proxy.model.errors import Refusal
 from proxy.model.reason import Reason
-from proxy.policy.authorize import authorize, authorize_tunnel
+from proxy.policy.authorize import authorize, authorize_tunnel, is_intercepted, tunnel_rule
 from proxy.policy.effect import effect_of
 from proxy.policy.match import find_tool, find_tunnel_tools
 from proxy.policy.policy import MICROS_PER_USD, Policy, RateRule, ToolRule
+
+_TLS = {True: "intercepted, each request inside is judged", False: "an opaque tunnel"}
 
 
 class Explanation(NamedTuple):
@@ -29,7 +31,12 @@ def explain(policy: Policy, method: str, target: Target) -> Explanation:
     the proxy can read."""
     if method == "CONNECT":
         rules = find_tunnel_tools(policy, target.origin.host, target.origin.port)
-        return _explanation(rules[0] if rules else None, method, authorize_tunnel(rules, target))
+        explanation = _explanation(
+            tunnel_rule(rules, target), method, authorize_tunnel(rules, target)
+        )
+        if rules:
+            explanation.facts["tls"] = _TLS[is_intercepted(rules)]
+        return explanation
     rule = find_tool(policy, target.origin, method, target.path)
     return _explanation(rule, method, authorize(rule, Mode.ABSOLUTE, method, target))
 

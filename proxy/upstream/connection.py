@@ -6,6 +6,7 @@ never decides; what went wrong is raised as `UpstreamFailed`.
 """
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from typing import cast
 
@@ -45,6 +46,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.origin = origin
         self.address: Address | None = None  # the peer, as judged by the pool
         self.vetted_by: object = None  # the rule under which it was judged
+        self.trusted_by: ssl.SSLContext | None = None  # what verified its certificate; None: no TLS
         self.idle_since_s = 0.0
         self.is_reused = False
         self._loop = loop

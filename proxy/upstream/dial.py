@@ -40,10 +40,11 @@ async def dial(addresses: tuple[Address, ...], port: int) -> socket.socket:
     return sock
 
 
-def upstream_tls() -> ssl.SSLContext:
-    """Certificates are verified against the system's roots (or `SSL_CERT_FILE`), host names
-    always; nothing an agent or a policy can say turns that off."""
-    context = ssl.create_default_context()
+def upstream_tls(trust_file: str | None = None) -> ssl.SSLContext:
+    """Certificates are verified against the system's roots (or `SSL_CERT_FILE`) or those in
+    `trust_file`, host names always; nothing an agent or a policy can say turns that off. Raises
+    `OSError` for a file that cannot be read or holds none."""
+    context = ssl.create_default_context(cafile=trust_file)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     return context

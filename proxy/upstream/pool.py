@@ -1,7 +1,8 @@
 """Connections to upstreams: judged, kept alive, and never handed to a rule that would refuse them.
 
 The address that was judged is the address that is dialled. A kept connection remembers its
-peer's address, and is judged again when another rule (a newer policy, another tool) asks for it.
+peer's address and, over TLS, who vouched for it, and is judged again when another rule (a newer
+policy, another tool) asks for it.
 Bounded: so many idle connections in all, so many an origin, for so long.
 """
 
@@ -21,6 +22,7 @@ from proxy.policy.policy import ToolRule
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.dial import connect_transport, dial, peer_is_this_host
 from proxy.upstream.resolver import Address, Resolver
+from proxy.upstream.trust import TrustStore
 
 MAX_IDLE_S = 55.0
 # An upstream that closes an idle connection races with our next request; where that request could
@@ -34,11 +36,12 @@ class Pool:
     """One for the process. `own_ports` are the ports we listen on ourselves: dialling those on
     this host would be a loop, or an agent reaching the control API."""
 
-    def __init__(self, resolver: Resolver, clock: Clock, tls: Callable[[], ssl.SSLContext]) -> None:
+    def __init__(
+        self, resolver: Resolver, clock: Clock, tls: Callable[[str | None], ssl.SSLContext]
+    ) -> None:
         self._resolver = resolver
         self._clock = clock
-        self._make_tls = tls
-        self._tls: ssl.SSLContext | None = None
+        self._trust = TrustStore(tls)
         self._idle: OrderedDict[Origin, list[UpstreamConnection]] = OrderedDict()
         self._idle_count = 0
         self.own_ports: frozenset[int] = frozenset()
@@ -56,7 +59,7 @@ class Pool:
                 del self._idle[origin]
             if not connection.is_open:
                 continue
-            if connection.idle_since_s < oldest_s or not _still_allowed(connection, rule):
+            if connection.idle_since_s < oldest_s or not self._may_use(connection, rule):
                 connection.abort()
                 continue
             connection.is_reused = True
@@ -85,7 +88,10 @@ class Pool:
             connection = UpstreamConnection(origin, asyncio.get_running_loop())
             if opaque:
                 connection.expect_tunnel()
-            tls = self._tls_context() if origin.scheme == "https" and not opaque else None
+            if origin.scheme == "https" and not opaque:
+                tls = connection.trusted_by = self._trust.context(rule.trust_file)
+            else:
+                tls = None
             await connect_transport(connection, sock, tls, origin.host)
         except BaseException:
             sock.close()
@@ -125,10 +131,12 @@ class Pool:
             )
         return tuple(allowed)
 
-    def _tls_context(self) -> ssl.SSLContext:
-        if self._tls is None:
-            self._tls = self._make_tls()  # loading the system's roots takes 20 ms: only if needed
-        return self._tls
+    def _may_use(self, connection: UpstreamConnection, rule: ToolRule) -> bool:
+        """Would `rule` have opened this connection: to this address, trusting this certificate?"""
+        if not _still_allowed(connection, rule):
+            return False
+        trusted_by = connection.trusted_by
+        return trusted_by is None or self._trust.is_current(trusted_by, rule.trust_file)
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """Keep the connection if it can be used again, else close it."""

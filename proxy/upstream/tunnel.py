@@ -30,8 +30,8 @@ class _End(asyncio.Protocol):
         self.has_finished = False  # its EOF has come
 
     def data_received(self, data: bytes) -> None:
+        data = self.splice.let_pass(data)
         self.count += len(data)
-        self.splice.passed(len(data))
         peer = self.peer
         if peer is not None and peer.transport is not None:
             peer.transport.write(data)
@@ -62,6 +62,16 @@ class _End(asyncio.Protocol):
         self.splice.lost()
 
 
+class _UpstreamEnd(_End):
+    """The upstream's end, where it may not speak before the client's first bytes were judged."""
+
+    def data_received(self, data: bytes) -> None:
+        if self.splice.is_judging:
+            self.splice.fail(SpokeFirstError())
+        else:
+            super().data_received(data)
+
+
 class _OpeningEnd(_End):
     """The client's end until its first bytes have been judged."""
 
@@ -82,21 +92,33 @@ class _OpeningEnd(_End):
             return
         if is_decided:
             held, self.held, self._judge = self.held, b"", None
+            self.splice.is_judging = False
             super().data_received(held)
 
 
+class SpokeFirstError(Exception):
+    """The upstream spoke before the client's first bytes had been judged."""
+
+
 class Splice:
-    """A running tunnel. `on_bytes` is told how many bytes have passed, either way."""
+    """A running tunnel. `on_bytes` is told how many bytes have passed, either way. `may_greet`:
+    the upstream may speak while the client's first bytes are still being judged. After
+    `limit_bytes`, both ways together, `on_limit` is called, and no more pass."""
 
     def __init__(
         self, client: asyncio.Transport, upstream: asyncio.Transport, *,
         judge: Judge | None, on_bytes: Callable[[int], None], loop: asyncio.AbstractEventLoop,
+        may_greet: bool = True, limit_bytes: int | None = None,
+        on_limit: Callable[[], None] | None = None,
     ) -> None:  # fmt: skip
         self._loop = loop
         self._on_bytes = on_bytes
         self._passed_s = loop.time()
         self._client = _OpeningEnd(self, client, judge) if judge else _End(self, client)
-        self._upstream = _End(self, upstream)
+        self.is_judging = judge is not None and not may_greet
+        self._upstream = (_UpstreamEnd if self.is_judging else _End)(self, upstream)
+        self._left_bytes = limit_bytes
+        self._on_limit = on_limit
         self._client.peer, self._upstream.peer = self._upstream, self._client
         self._ended: asyncio.Future[None] = loop.create_future()
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -134,10 +156,17 @@ class Splice:
         """From the upstream to the client."""
         return self._upstream.count
 
-    def passed(self, count: int) -> None:
-        """An end has passed bytes on."""
+    def let_pass(self, data: bytes) -> bytes:
+        """What of `data`, which an end is about to pass on, may pass."""
         self._passed_s = self._loop.time()
-        self._on_bytes(count)
+        if self._left_bytes is not None:
+            if len(data) > self._left_bytes:
+                data = data[: self._left_bytes]
+                if self._on_limit is not None:
+                    self._on_limit()
+            self._left_bytes -= len(data)
+        self._on_bytes(len(data))
+        return data
 
     def _check_idle(self, idle_s: float) -> None:
         left = self._passed_s + idle_s - self._loop.time()
@@ -157,7 +186,8 @@ class Splice:
     def close(self) -> None:
         """Close both ends, flushing what was written to them."""
         for end in (self._client, self._upstream):
-            if end.transport is not None:
+            # A second close of asyncio's TLS transports makes them deaf to abort.
+            if end.transport is not None and not end.transport.is_closing():
                 end.transport.close()
 
     def abort(self) -> None:

@@ -14,6 +14,11 @@ def swap(sidecar: Sidecar, text: str) -> None:
     swap_policy(sidecar.booth, sidecar.telemetry, policy, redactor)
 
 
+def _raw(port: int) -> str:
+    """A policy whose tunnels may carry anything."""
+    return policy_text(port, tool="tunnel: {raw: true}")
+
+
 def without_echo(port: int) -> str:
     return policy_text(port).replace("allowlist: [echo]", "allowlist: [other]")
 
@@ -32,11 +37,11 @@ async def _hold(connection: OriginConnection) -> None:
 
 
 async def test_the_next_call_meets_the_new_policy() -> None:
-    async with Origin() as origin, Sidecar(policy_text(origin.port)) as sidecar:
+    async with Origin() as origin, Sidecar(_raw(origin.port)) as sidecar:
         assert (await sidecar.get(f"{origin.url}/")).startswith(b"HTTP/1.1 200")
         swap(sidecar, without_echo(origin.port))
         assert b"tool_not_allowed" in await sidecar.get(f"{origin.url}/")
-        swap(sidecar, policy_text(origin.port))
+        swap(sidecar, _raw(origin.port))
         assert (await sidecar.get(f"{origin.url}/")).startswith(b"HTTP/1.1 200")
         versions = [record.policy_version for record in sidecar.records]
         assert versions[0] == versions[2] != versions[1]
@@ -50,7 +55,7 @@ async def test_a_call_under_way_keeps_the_rules_it_was_let_through_with() -> Non
         await gate.wait()
         await answer_all(connection)
 
-    async with Origin(wait) as origin, Sidecar(policy_text(origin.port)) as sidecar:
+    async with Origin(wait) as origin, Sidecar(_raw(origin.port)) as sidecar:
         call = asyncio.ensure_future(sidecar.get(f"{origin.url}/"))
         await _until_live(sidecar)
         tighter = policy_text(origin.port, extra="budgets: {max_bytes: 1}\n")
@@ -62,7 +67,7 @@ async def test_a_call_under_way_keeps_the_rules_it_was_let_through_with() -> Non
 
 async def test_a_stream_that_the_new_policy_refuses_ends() -> None:
     """At once, cut so that the client sees it, with its record."""
-    async with Origin(_hold) as origin, Sidecar(policy_text(origin.port)) as sidecar:
+    async with Origin(_hold) as origin, Sidecar(_raw(origin.port)) as sidecar:
         reader, writer = await sidecar.open()
         host = f"127.0.0.1:{origin.port}"
         writer.write(f"GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
@@ -93,7 +98,7 @@ async def _silent(connection: OriginConnection) -> None:
 
 
 async def test_a_tunnel_that_the_new_policy_refuses_ends() -> None:
-    async with Origin(_silent) as origin, Sidecar(policy_text(origin.port)) as sidecar:
+    async with Origin(_silent) as origin, Sidecar(_raw(origin.port)) as sidecar:
         reader, writer = await _tunnel(sidecar, origin.port)
         async with asyncio.timeout(5):
             await reader.readexactly(5)
@@ -105,11 +110,11 @@ async def test_a_tunnel_that_the_new_policy_refuses_ends() -> None:
 
 async def test_a_tunnel_outlives_a_policy_that_only_renames_its_tool() -> None:
     """And from then on it is the new tool's: its switch ends it."""
-    async with Origin(_silent) as origin, Sidecar(policy_text(origin.port)) as sidecar:
+    async with Origin(_silent) as origin, Sidecar(_raw(origin.port)) as sidecar:
         reader, writer = await _tunnel(sidecar, origin.port)
         async with asyncio.timeout(5):
             await reader.readexactly(5)
-            swap(sidecar, policy_text(origin.port).replace("echo", "renamed"))
+            swap(sidecar, _raw(origin.port).replace("echo", "renamed"))
             await asyncio.sleep(0.02)
             assert not sidecar.records
             sidecar.booth.switches.engage("tool:renamed", "leak", "alice")
@@ -120,11 +125,11 @@ async def test_a_tunnel_outlives_a_policy_that_only_renames_its_tool() -> None:
 
 async def test_a_stream_of_a_tool_that_the_file_switches_off_ends() -> None:
     """`tools.disabled` is a kill that comes with the file."""
-    async with Origin(_silent) as origin, Sidecar(policy_text(origin.port)) as sidecar:
+    async with Origin(_silent) as origin, Sidecar(_raw(origin.port)) as sidecar:
         reader, writer = await _tunnel(sidecar, origin.port)
         async with asyncio.timeout(5):
             await reader.readexactly(5)
-            text = policy_text(origin.port).replace("allowlist:", "disabled: [echo]\n  allowlist:")
+            text = _raw(origin.port).replace("allowlist:", "disabled: [echo]\n  allowlist:")
             swap(sidecar, text)
             assert await reader.read() == b""
         writer.close()
@@ -133,7 +138,7 @@ async def test_a_stream_of_a_tool_that_the_file_switches_off_ends() -> None:
 
 async def test_a_raised_capture_is_redacted_as_far_as_it_reaches() -> None:
     """The redactor looks at no less than what is captured, also after the next swap."""
-    async with Origin() as origin, Sidecar(policy_text(origin.port)) as sidecar:
+    async with Origin() as origin, Sidecar(_raw(origin.port)) as sidecar:
         telemetry, policy = sidecar.telemetry, sidecar.booth.policy
         before = telemetry.redactor_of(policy)
         telemetry.widen(policy, 200_000)

@@ -13,6 +13,8 @@ from proxy.model.reason import Reason
 from tests.fakes.origin import Origin, OriginConnection
 from tests.fakes.sidecar import Sidecar, policy_text, read_answer
 
+RAW = "tunnel: {raw: true}"
+
 
 async def echo(connection: OriginConnection) -> None:
     """Send back what comes; after EOF say goodbye, which needs the other half still open."""
@@ -37,7 +39,7 @@ async def connect(
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 async def test_bytes_pass_both_ways(version: str) -> None:
     """A tunnel carries bytes both ways, opened by an HTTP/1.0 client without Host too."""
-    async with Origin(echo) as origin, Sidecar(policy_text(origin.port)) as sidecar:
+    async with Origin(echo) as origin, Sidecar(policy_text(origin.port, tool=RAW)) as sidecar:
         head, reader, writer = await connect(sidecar, f"127.0.0.1:{origin.port}", version=version)
         assert head.startswith(b"HTTP/1.1 200 ")
         assert b"content-length" not in head.lower()
@@ -49,7 +51,7 @@ async def test_bytes_pass_both_ways(version: str) -> None:
 
 async def test_early_bytes_arrive_once_and_in_order() -> None:
     """Bytes sent together with the CONNECT head are delivered first, exactly once."""
-    async with Origin(echo) as origin, Sidecar(policy_text(origin.port)) as sidecar:
+    async with Origin(echo) as origin, Sidecar(policy_text(origin.port, tool=RAW)) as sidecar:
         _, reader, writer = await connect(sidecar, f"127.0.0.1:{origin.port}", early=b"early-")
         writer.write(b"late")
         assert await asyncio.wait_for(reader.readexactly(10), 5) == b"early-late"
@@ -59,7 +61,7 @@ async def test_early_bytes_arrive_once_and_in_order() -> None:
 
 async def test_half_close_is_kept() -> None:
     """After the client's FIN the other direction goes on until it ends too."""
-    async with Origin(echo) as origin, Sidecar(policy_text(origin.port)) as sidecar:
+    async with Origin(echo) as origin, Sidecar(policy_text(origin.port, tool=RAW)) as sidecar:
         _, reader, writer = await connect(sidecar, f"127.0.0.1:{origin.port}")
         writer.write(b"\x01last")
         writer.write_eof()
@@ -80,13 +82,13 @@ async def until(condition: object) -> None:
 
 
 async def test_a_server_may_speak_first() -> None:
-    """What the upstream says before the client does is passed on at once."""
+    """Where bytes may be raw, what the upstream says first is passed on at once."""
 
     async def script(connection: OriginConnection) -> None:
         await connection.send(b"220 hello\r\n")
         await connection.read_some()
 
-    async with Origin(script) as origin, Sidecar(policy_text(origin.port)) as sidecar:
+    async with Origin(script) as origin, Sidecar(policy_text(origin.port, tool=RAW)) as sidecar:
         _, reader, writer = await connect(sidecar, f"127.0.0.1:{origin.port}")
         assert await asyncio.wait_for(reader.readline(), 5) == b"220 hello\r\n"
         writer.close()
@@ -244,7 +246,7 @@ async def no_name(writer: asyncio.StreamWriter) -> None:
 
 async def test_a_killed_tool_ends_its_tunnels() -> None:
     """A switch closes open tunnels of its tool at once and their record says why."""
-    async with Origin(echo) as origin, Sidecar(policy_text(origin.port)) as sidecar:
+    async with Origin(echo) as origin, Sidecar(policy_text(origin.port, tool=RAW)) as sidecar:
         _, reader, writer = await connect(sidecar, f"127.0.0.1:{origin.port}")
         writer.write(b"\x00x")
         await reader.readexactly(2)
@@ -261,7 +263,7 @@ async def test_a_killed_tool_ends_its_tunnels() -> None:
 async def test_an_idle_tunnel_is_closed() -> None:
     """A tunnel through which nothing passes ends after the idle timeout."""
     async with Origin(echo) as origin:
-        text = policy_text(origin.port).replace(
+        text = policy_text(origin.port, tool=RAW).replace(
             "tools:\n", "tools:\n  timeouts_ms: {idle: 100}\n", 1
         )
         async with Sidecar(text) as sidecar:
@@ -280,7 +282,7 @@ async def test_a_tunnel_ends_with_its_run() -> None:
     ):
         async with Origin(echo) as origin:
             extra = f"runtime:\n  env: {{{limit}}}\n"
-            async with Sidecar(policy_text(origin.port, extra=extra)) as sidecar:
+            async with Sidecar(policy_text(origin.port, extra=extra, tool=RAW)) as sidecar:
                 _, reader, writer = await connect(sidecar, f"127.0.0.1:{origin.port}")
                 writer.write(b"\x00" * 2000)
                 await asyncio.wait_for(reader.read(), 3)
@@ -304,7 +306,7 @@ async def test_connect_failures_have_their_codes() -> None:
 
 async def test_many_half_closed_and_reset_tunnels_leave_nothing() -> None:
     """Hundreds of tunnels, half-closed, reset and killed, release every slot and every call."""
-    async with Origin(echo) as origin, Sidecar(policy_text(origin.port)) as sidecar:
+    async with Origin(echo) as origin, Sidecar(policy_text(origin.port, tool=RAW)) as sidecar:
 
         async def one(number: int) -> None:
             _, reader, writer = await connect(sidecar, f"127.0.0.1:{origin.port}")

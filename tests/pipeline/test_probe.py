@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 
 import pytest
 
@@ -12,11 +13,13 @@ from proxy.pipeline.probe import Question, nonce_of_tunnel, read_question
 from proxy.pipeline.sightings import MAX_NONCES
 from tests.fakes.origin import Origin
 from tests.fakes.sidecar import Sidecar, policy_text, read_answer
+from tests.fakes.tunnel import HandClient, client_tls, open_tls
 
 HOST = "toolbooth.invalid"
 NONCE = "abcdef0123456789"
 AS_RUN_7 = "Proxy-Authorization: Basic cnVuLTc6eA=="  # run-7:x
 
+INTERCEPTING = policy_text(443, host="tool.localhost", tool="intercept_tls: true")
 EMPTY = "tools: {allowlist: [], catalog: {}}\n"
 
 
@@ -50,6 +53,8 @@ async def tunnelled(sidecar: Sidecar, authority: str, inner: bytes) -> bytes:
         ("GET", f"/probe/{NONCE}/x.git/info/refs?service=git", Question("probe", NONCE)),
         ("GET", f"/probe/{NONCE}?a", Question("probe", NONCE)),
         ("GET", f"/seen/{NONCE}", Question("seen", NONCE)),
+        ("GET", "/ca.pem", Question("ca", "")),
+        ("GET", "/ca.pem/x", 404),
         ("GET", "/", 404),
         ("GET", "*", 404),
         ("GET", "/probe/", 404),
@@ -112,10 +117,13 @@ async def test_what_was_seen_of_a_nonce() -> None:
             "seen": {"http": True, "tunnel": False, "https": False},
             "run_given": {"http": False}, "run_id": "shared:127.0.0.1", "user_agent": "curl/9",
         }  # fmt: skip
-        await tunnelled(sidecar, f"{NONCE}.{HOST}:443", b"no http\r\n\r\n")
+        hello = HandClient(ssl.create_default_context(), f"{NONCE}.{HOST}").hello()
+        assert await tunnelled(sidecar, f"{NONCE}.{HOST}:443", hello) == b""
         after = await seen(sidecar)
         assert after["seen"] == {"http": True, "tunnel": True, "https": False}
         assert after["run_given"] == {"http": False, "tunnel": True}
+        tunnels = [record for record in sidecar.records if record.mode is Mode.CONNECT]
+        assert [(r.code, r.tool, r.status) for r in tunnels] == [(Reason.OK, "", 200)]
 
 
 async def test_plain_http_inside_a_tunnel() -> None:
@@ -205,3 +213,63 @@ async def test_a_user_agent_is_cut_and_made_visible() -> None:
         await sidecar.get(url, "User-Agent: \x85" + "x" * 200)
         agent = (await seen(sidecar))["user_agent"]
         assert agent == "\u00c2\\x85" + "x" * 98
+
+
+async def ask_inside(sidecar: Sidecar, host: str, nonce: str) -> dict[str, object]:
+    """A probe over TLS that ends in the sidecar."""
+    reader, writer = await open_tls(sidecar, f"{host}:443", client_tls(sidecar), AS_RUN_7)
+    writer.write(f"GET /probe/{nonce} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    answer = body(await read_answer(reader))
+    writer.transport.abort()
+    return answer
+
+
+async def test_a_request_inside_tls() -> None:
+    """A client that trusts the CA is seen inside its tunnel, under the nonce of its name, with the
+    run that opened it; both leave one record."""
+    async with Sidecar(INTERCEPTING) as sidecar:
+        answer = await ask_inside(sidecar, f"{NONCE}.{HOST}", NONCE)
+        assert (answer["mode"], answer["run_id"]) == ("intercepted", "run-7")
+        assert answer["intercepts"] is True
+        told = await seen(sidecar)
+        assert told["seen"] == {"http": False, "tunnel": True, "https": True}
+        assert told["run_given"] == {"tunnel": True, "https": True}
+        shown = [(r.mode, r.code, r.tool, r.status) for r in sidecar.records[:2]]
+        assert shown == [
+            (Mode.CONNECT, Reason.OK, "", 200), (Mode.INTERCEPTED, Reason.OK, "", 200),
+        ]  # fmt: skip
+
+
+async def test_one_certificate_serves_every_name_of_the_probe_host() -> None:
+    """A flood of names makes no certificates and pushes none of a tool out."""
+    async with Sidecar(INTERCEPTING) as sidecar:
+        for number in range(3):
+            await ask_inside(sidecar, f"nonce-{number}.{HOST}", NONCE)
+        await ask_inside(sidecar, HOST, NONCE)
+        assert len(sidecar.booth.authority._contexts) == 1
+
+
+async def test_a_client_without_trust_is_told_apart() -> None:
+    """Its tunnel was seen, nothing inside was; the record says why."""
+    async with Sidecar(INTERCEPTING) as sidecar:
+        with pytest.raises(ssl.SSLError):
+            await open_tls(sidecar, f"{NONCE}.{HOST}:443", ssl.create_default_context())
+        told = await seen(sidecar)
+        assert told["seen"] == {"http": False, "tunnel": True, "https": False}
+
+
+async def test_the_ca_is_public_where_there_is_one() -> None:
+    """Only its certificate; a policy that intercepts nothing has none."""
+    async with Sidecar(INTERCEPTING) as sidecar:
+        got = await sidecar.get(f"http://{HOST}/ca.pem")
+        assert b"\r\nContent-Type: application/x-pem-file\r\n" in got
+        assert got.count(b"-----BEGIN CERTIFICATE-----") == 1
+        assert b"PRIVATE" not in got
+    async with Sidecar(EMPTY) as sidecar:
+        assert (await sidecar.get(f"http://{HOST}/ca.pem")).startswith(b"HTTP/1.1 404 ")
+
+
+async def test_neither_tls_nor_http_in_a_tunnel() -> None:
+    async with Sidecar(EMPTY) as sidecar:
+        assert await tunnelled(sidecar, f"{HOST}:443", b"\x00\x01\x02\x03\x04\x05") == b""
+        assert sidecar.records[0].code is Reason.TOOL_NOT_ALLOWED

@@ -2,7 +2,13 @@ import pytest
 
 from proxy.model.call import Mode, Origin, Target
 from proxy.model.reason import Reason
-from proxy.policy.authorize import authorize, authorize_tunnel, is_name_allowed
+from proxy.policy.authorize import (
+    authorize,
+    authorize_tunnel,
+    is_intercepted,
+    is_name_allowed,
+    tunnel_rule,
+)
 from proxy.policy.match import find_tunnel_tools
 from tests.policy.documents import policy_of
 
@@ -32,21 +38,20 @@ def target(host: str, path: str = "/", port: int = 80) -> Target:
                      "tools.allowlist", id="2: the allowlist comes before the address"),
         pytest.param("closed.seen", Mode.CONNECT, "CONNECT", target("c", ""),
                      Reason.TOOL_NOT_ALLOWED, "tools.allowlist", id="2: and before tunnels"),
-        pytest.param("seen", Mode.CONNECT, "CONNECT", target("127.0.0.1", ""),
-                     Reason.TOOL_NOT_ALLOWED, "tools.catalog.seen.intercept_tls",
-                     id="3: an unseen tunnel"),
-        pytest.param("seen", Mode.TUNNEL_HTTP, "GET", target("s.example"), None, "",
-                     id="3: plain HTTP inside a tunnel is seen"),
+        pytest.param("seen", Mode.CONNECT, "CONNECT", target("s.example", ""), None, "",
+                     id="a tunnel whose TLS is read"),
+        pytest.param("seen", Mode.INTERCEPTED, "GET", target("s.example"), None, "",
+                     id="a request inside it"),
         pytest.param("narrow", Mode.GATEWAY, "GET", target("127.0.0.1", "/b"), Reason.TOOL_UNKNOWN,
-                     "tools.catalog.narrow.match", id="4: a gateway path left out"),
+                     "tools.catalog.narrow.match", id="3: a gateway path left out"),
         pytest.param("narrow", Mode.GATEWAY, "GET", target("n.example", "/a"), None, "",
-                     id="4: a gateway path that is covered"),
+                     id="3: a gateway path that is covered"),
         pytest.param("open", Mode.ABSOLUTE, "GET", target("127.0.0.1"), Reason.ADDRESS_DENIED,
-                     "tools.catalog.open.allow_addresses", id="5: a private address"),
+                     "tools.catalog.open.allow_addresses", id="4: a private address"),
         pytest.param("open", Mode.CONNECT, "CONNECT", target("::1", "", 443), Reason.ADDRESS_DENIED,
-                     "tools.catalog.open.allow_addresses", id="5: also for a tunnel"),
+                     "tools.catalog.open.allow_addresses", id="4: also for a tunnel"),
         pytest.param("lan", Mode.ABSOLUTE, "GET", target("0xa.1"), Reason.ADDRESS_DENIED,
-                     "tools.catalog.lan.allow_addresses", id="5: a number in disguise"),
+                     "tools.catalog.lan.allow_addresses", id="4: a number in disguise"),
         pytest.param("lan", Mode.ABSOLUTE, "GET", target("10.0.0.1"), None, "",
                      id="an opened address is permitted"),
         pytest.param("open", Mode.ABSOLUTE, "DELETE", target("x.example", "/a/../b"), None, "",
@@ -112,17 +117,38 @@ def test_the_class_of_an_address_is_named(mode: Mode, host: str, words: str) -> 
     assert words in refusal.detail
 
 
-def test_a_tunnel_that_would_carry_an_unseen_tool_is_refused() -> None:
-    policy = policy_of("a: {match: [{host: x}]}\nb: {match: [{host: x}], intercept_tls: true}")
+TUNNELS = [
+    pytest.param("a: {match: [{host: x}]}", "[a]", "a", "", id="one opaque tool"),
+    pytest.param("a: {match: [{host: x}]}\nb: {match: [{host: x}]}", "[b]", "a", "tools.allowlist",
+                 id="the first of two opaque tools decides"),
+    pytest.param("a: {match: [{host: x}]}\nb: {match: [{host: x}], intercept_tls: true}", "[b]",
+                 "b", "", id="one of two is enough where the tunnel is read"),
+    pytest.param("a: {match: [{host: x}]}\nb: {match: [{host: x}], intercept_tls: true}", "[c]",
+                 "a", "tools.allowlist", id="none of them"),
+    pytest.param("a: {match: [{host: y}], intercept_tls: true}", "[a]", None, "tools.catalog",
+                 id="no tool at all"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("catalog", "allowlist", "tool", "refused_by"), TUNNELS)
+def test_tunnels(catalog: str, allowlist: str, tool: str | None, refused_by: str) -> None:
+    policy = policy_of(catalog, allowlist=allowlist)
     where = target("x", "", 443)
-    refusal = authorize_tunnel(find_tunnel_tools(policy, "x", 443), where)
-    assert refusal is not None
-    assert refusal.rule == "tools.catalog.b.intercept_tls"
-    assert authorize_tunnel((policy.tools["a"],), where) is None
-    unknown = authorize_tunnel((), where)
-    assert unknown is not None
-    assert unknown.reason is Reason.TOOL_UNKNOWN
-    assert "No tool covers x:443;" in unknown.detail
+    rules = find_tunnel_tools(policy, "x", 443)
+    rule, refusal = tunnel_rule(rules, where), authorize_tunnel(rules, where)
+    assert (rule.name if rule else None) == tool
+    assert (refusal.rule if refusal else "") == refused_by
+
+
+@pytest.mark.parametrize(("flags", "expected"), [("ft", True), ("tf", True), ("ff", False)])
+def test_one_tool_that_reads_its_tls_opens_the_tunnel(flags: str, expected: bool) -> None:
+    catalog = "\n".join(
+        f"{name}: {{match: [{{host: x}}], intercept_tls: {str(flag == 't').lower()}}}"
+        for name, flag in zip("ab", flags, strict=True)
+    )
+    rules = find_tunnel_tools(policy_of(catalog), "x", 443)
+    assert is_intercepted(rules) is expected
+    assert not is_intercepted(())
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,10 @@ async def greet(connection: OriginConnection) -> None:
 
 
 async def _greeting() -> bytes:
-    async with Origin(greet) as origin, Sidecar(policy_text(origin.port)) as sidecar:
+    async with (
+        Origin(greet) as origin,
+        Sidecar(policy_text(origin.port, tool="tunnel: {raw: true}")) as sidecar,
+    ):
         reader, writer = await sidecar.open()
         authority = f"127.0.0.1:{origin.port}"
         writer.write(f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode())

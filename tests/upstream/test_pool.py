@@ -12,8 +12,10 @@ from proxy.model.errors import UpstreamFailed
 from proxy.model.reason import Reason
 from proxy.policy.compile import load_policy
 from proxy.policy.policy import ToolRule
+from proxy.upstream.dial import upstream_tls
 from proxy.upstream.pool import Pool
 from proxy.upstream.resolver import Resolver
+from proxy.upstream.trust import TrustStore
 from tests.fakes.origin import Origin as FakeOrigin
 from tests.fakes.origin import OriginConnection
 from tests.fakes.sidecar import Sidecar, policy_text
@@ -51,7 +53,7 @@ async def test_upstream_certificates_are_verified(
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_tls)
     port = server.sockets[0].getsockname()[1]
     async with Sidecar(policy_text(port, host="tool.localhost")) as sidecar:
-        sidecar.booth.pool._make_tls = lambda: client_tls
+        sidecar.booth.pool._trust = TrustStore(lambda _: client_tls)
         got = await sidecar.get(f"https://tool.localhost:{port}/")
         if reason is None:
             assert got.endswith(b"ok")
@@ -120,7 +122,7 @@ async def test_a_lookup_that_hangs_does_not_hold_up_others() -> None:
 async def test_idle_connections_are_bounded_and_age() -> None:
     """More than the cap are closed, and so are those idle for too long."""
     clock = SystemClock()
-    pool = Pool(Resolver(clock), clock, ssl.create_default_context)
+    pool = Pool(Resolver(clock), clock, upstream_tls)
     async with FakeOrigin() as origin:
         rule = the_rule(origin.port)
         target = Origin("http", "127.0.0.1", origin.port)
