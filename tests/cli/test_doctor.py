@@ -110,8 +110,8 @@ async def test_all_is_well(
         container.has("go", GO_BUILD)
         assert await run("--egress", closed, "api.example.com") == 0
         page = capsys.readouterr().out
-        assert "  ok         curl         HTTP and HTTPS go through as run run-7.\n" in page
-        assert "  ok         go net/http  HTTP and HTTPS go through as run run-7.\n" in page
+        assert "  ok         curl         HTTP and HTTPS go through, as run run-7.\n" in page
+        assert "  ok         go net/http  HTTP and HTTPS go through, as run run-7.\n" in page
         assert "  not found  java         Not on PATH.\n" in page
         assert "No client goes around for this host." in page
         assert page.endswith("ok: Nothing goes around the booth, and nothing here is broken.\n")

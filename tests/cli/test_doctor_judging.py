@@ -4,7 +4,7 @@ import pytest
 
 from proxy.cli.doctor.booth import Booth, Seen
 from proxy.cli.doctor.children import Outcome
-from proxy.cli.doctor.clients import RUNTIMES, Client
+from proxy.cli.doctor.clients import MAKE_BUNDLE, RUNTIMES, Client
 from proxy.cli.doctor.judging import Facts, Tried, judge
 from proxy.cli.doctor.variables import Endpoint
 from proxy.cli.doctor.verdicts import Verdict
@@ -41,7 +41,7 @@ CASES = [
     (CURL, BOTH, FINE, FINE, OPEN, Verdict.OK, "as run run-1"),
     (CURL, BOTH, UNRESOLVED, UNRESOLVED, OPEN, Verdict.OK, "go through"),
     (CURL, BOTH, FINE, UNTRUSTED, OPEN, Verdict.OK, "go through"),
-    (CURL, INSIDE, FINE, FINE, TLS, Verdict.OK, "trusts the CA"),
+    (CURL, INSIDE, FINE, FINE, TLS, Verdict.OK, "trusting the CA"),
     (AIOHTTP, BOTH, FINE, FINE, OPEN, Verdict.WARNING, "trust_env=True"),
     # Gone through without its name.
     (GIT, BOTH._replace(run_given={"http": False, "tunnel": False}), FINE, FINE, OPEN,
@@ -88,8 +88,9 @@ ADVICE = [
 @pytest.mark.parametrize(("client", "seen", "version", "facts", "words"), ADVICE)
 def test_what_to_set(client: Client, seen: Seen, version: str, facts: Facts, words: str) -> None:
     outcome = Outcome(1, version, "getaddrinfo ENOTFOUND toolbooth.invalid")
-    [line] = judge(client, Tried(outcome, outcome, seen), facts).lines
-    assert words in line
+    lines = judge(client, Tried(outcome, outcome, seen), facts).lines
+    assert words in lines[-1]
+    assert (lines[:-1] == MAKE_BUNDLE) is (facts is TLS)
 
 
 def test_nobody_is_blamed_for_a_run_that_was_never_named() -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.scenarios.processes import ROOT, SidecarProcess, policy, running
+from tests.scenarios.processes import ROOT, SidecarProcess, local_tool, policy, running
 
 pytestmark = pytest.mark.scenario
 
@@ -139,3 +139,56 @@ def test_a_proxy_that_is_none_of_ours(sidecar: SidecarProcess, closed: str) -> N
     assert (report.code, report.verdict) == (1, "bypass")
     assert report.checks[f"127.0.0.1:{sidecar.ports['health']}"]["verdict"] == "bypass"
     assert "HTTPS do not reach the sidecar" in report.checks["curl"]["detail"]
+
+
+def test_trust_in_the_ca_of_a_policy_that_opens_tls(tmp_path: Path, closed: str) -> None:
+    """Without trust every client is broken, and told what to set; with the certificate from the
+    probe host, where each looks for it, all of them are seen inside their tunnels."""
+    tool = local_tool("web.get", "tool.localhost", 443, "intercept_tls: true")
+    with running(tmp_path, policy(tool)) as sidecar:
+        environment = sidecar.client_environment(
+            "tls-run",
+            GIT_CONFIG_PARAMETERS=GIT_NAMES_ITSELF,
+            JAVA_TOOL_OPTIONS=java_options(sidecar),
+        )
+        environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+        only = ["--only", "python,java,curl,git,wget", "--egress", closed]
+        names = {
+            "python urllib": "SSL_CERT_FILE", "python requests": "REQUESTS_CA_BUNDLE",
+            "python httpx": "SSL_CERT_FILE", "python httpx2": "SSL_CERT_FILE",
+            "python aiohttp": "SSL_CERT_FILE", "curl": "CURL_CA_BUNDLE", "git": "GIT_SSL_CAINFO",
+        }  # fmt: skip
+        if shutil.which("keytool"):
+            names |= {"java HttpClient": "trustStore", "java URLConnection": "trustStore"}
+        if shutil.which("wget"):
+            names["wget"] = "wgetrc"
+        report = doctor(environment, *only)
+        assert (report.code, report.verdict) == (1, "broken")
+        for name, words in names.items():
+            check = report.checks[name]
+            assert (check["verdict"], words in check["set"][-1]) == ("broken", True), check
+            assert "does not trust" in check["detail"].lower()
+
+        ca_file = tmp_path / "ca.pem"
+        fetch = ["curl", "-sS", "http://toolbooth.invalid/ca.pem", "-o", str(ca_file)]
+        subprocess.run(fetch, env=environment, check=True, timeout=20)
+        report = doctor(trusting(environment, ca_file), *only)
+        for name in names:
+            assert "trusting the CA" in report.checks[name]["detail"], report.checks[name]
+        assert (report.code, report.verdict) == (0, "ok")
+
+
+def trusting(environment: dict[str, str], ca_file: Path) -> dict[str, str]:
+    """The same with the CA wherever a client looks."""
+    variables = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO")
+    wgetrc, store = ca_file.with_name("wgetrc"), ca_file.with_name("store.p12")
+    wgetrc.write_text(f"ca_certificate = {ca_file}\n", encoding="utf-8")
+    trusted = environment | dict.fromkeys(variables, str(ca_file)) | {"WGETRC": str(wgetrc)}
+    if shutil.which("keytool"):
+        command = ["keytool", "-importcert", "-noprompt", "-file", str(ca_file), "-keystore",
+                   str(store), "-storepass", "changeit"]  # fmt: skip
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        trusted["JAVA_TOOL_OPTIONS"] += (
+            f" -Djavax.net.ssl.trustStore={store} -Djavax.net.ssl.trustStorePassword=changeit"
+        )
+    return trusted

@@ -8,9 +8,15 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from proxy.cli.doctor.programs import GO, JAVA, NODE, PYTHON
+from proxy.model.call import PROBE_HOST
 
-_CA = "/path/to/bundle.pem"
-_SSL_CERT_FILE = f"export SSL_CERT_FILE={_CA}  # the sidecar's CA and the public roots"
+# Most of these variables replace what a client trusts, so they get the public roots as well.
+MAKE_BUNDLE = (
+    f"curl -s http://{PROBE_HOST}/ca.pem -o toolbooth-ca.pem  # or: toolbooth ca export",
+    "cat toolbooth-ca.pem /etc/ssl/certs/ca-certificates.crt > bundle.pem",
+)
+_CA = '"$PWD/bundle.pem"'
+_SSL_CERT_FILE = f"export SSL_CERT_FILE={_CA}"
 
 
 class Client(NamedTuple):
@@ -45,7 +51,7 @@ def _python(library: str, *, trust: str = _SSL_CERT_FILE, caveat: str = "") -> C
 
 
 def _node(how: str) -> Client:
-    trust = "export NODE_EXTRA_CA_CERTS=/path/to/toolbooth-ca.pem"
+    trust = 'export NODE_EXTRA_CA_CERTS="$PWD/toolbooth-ca.pem"'
     return Client(f"node {how}", ("{exe}", "-e", NODE, how, "{url}"), trust=trust)
 
 
@@ -57,7 +63,10 @@ def _java(how: str) -> Client:
             'export JAVA_TOOL_OPTIONS="-Dhttp.proxyHost={host} -Dhttp.proxyPort={port} '
             '-Dhttps.proxyHost={host} -Dhttps.proxyPort={port} -Dhttp.nonProxyHosts="'
         ),
-        trust='export JAVA_TOOL_OPTIONS="$JAVA_TOOL_OPTIONS -Djavax.net.ssl.trustStore=FILE"',
+        trust=(
+            "# Java: keytool -importcert -file toolbooth-ca.pem into its trust store, or "
+            "-Djavax.net.ssl.trustStore=FILE -Djavax.net.ssl.trustStorePassword=WORD"
+        ),
         unnamed="# Java names its run only with an Authenticator: docs/clients.md, Java",
     )
 
@@ -124,7 +133,7 @@ RUNTIMES = (
             Client(
                 "wget",
                 ("{exe}", "-O", "/dev/null", "-T", "{timeout}", "{url}"),
-                trust=f'echo "ca_certificate = {_CA}" >> ~/.wgetrc',
+                trust='echo "ca_certificate = $PWD/bundle.pem" >> ~/.wgetrc',
             ),
         ),
     ),

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from proxy.cli.doctor.booth import Booth, Seen
 from proxy.cli.doctor.children import Outcome
-from proxy.cli.doctor.clients import Client
+from proxy.cli.doctor.clients import MAKE_BUNDLE, Client
 from proxy.cli.doctor.programs import MISSING
 from proxy.cli.doctor.verdicts import Check, Group, Verdict, listing
 
@@ -55,7 +55,7 @@ def judge(client: Client, tried: Tried, facts: Facts) -> Check:
         return _check(client, Verdict.BROKEN, text)
     if facts.intercepts and not seen.https:
         text = f"Does not trust the sidecar's CA: {tried.https.error or 'no reason given'}"
-        return _check(client, Verdict.BROKEN, text, client.trust)
+        return Check(Group.CLIENTS, client.name, Verdict.BROKEN, text, (*MAKE_BUNDLE, client.trust))
     return _through(client, tried, facts)
 
 
@@ -90,15 +90,15 @@ def _node_advice(version: str) -> str:
 
 def _through(client: Client, tried: Tried, facts: Facts) -> Check:
     given = tried.seen.run_given
+    text = "HTTP and HTTPS go through"
+    text += ", trusting the CA" if tried.seen.https else ""
     if facts.booth.run_given and not all(given.values()):
         what = "no run id arrives" if not any(given.values()) else "one of them without its run id"
-        text = f"HTTP and HTTPS go through, but {what}: it spends the budget of this address."
+        text += f", but {what}: it spends the budget of this address."
         return _check(client, Verdict.WARNING, text, client.unnamed)
-    trust = " and it trusts the CA" if tried.seen.https else ""
-    run = f" as run {tried.seen.run_id}" if any(given.values()) else ""
-    text = f"HTTP and HTTPS go through{run}{trust}"
+    text += f", as run {tried.seen.run_id}" if any(given.values()) else ""
     if client.caveat:
-        return _check(client, Verdict.WARNING, f"{text}, {client.caveat}.")
+        return _check(client, Verdict.WARNING, f"{text}; {client.caveat}.")
     return _check(client, Verdict.OK, f"{text}.")
 
 

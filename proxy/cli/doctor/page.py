@@ -38,7 +38,7 @@ def page_text(checks: Sequence[Check]) -> str:
     blocks = [_section(group, [c for c in checks if c.group is group]) for group in Group]
     lines = lines_to_set(checks)
     if lines:
-        blocks.append("To set:\n" + "\n".join(f"  {shown(line)}" for line in lines))
+        blocks.append("\n".join(["To set:", *map(_line, lines)]))
     verdict = overall(checks)
     blocks.append(f"{paint(verdict, _COLOURS[verdict])}: {_ENDINGS[verdict]}")
     return "\n\n".join(block for block in blocks if block)
@@ -78,6 +78,16 @@ def page_json(checks: Sequence[Check], booths: Sequence[Booth]) -> str:
 def lines_to_set(checks: Sequence[Check]) -> list[str]:
     """What every check wants set, once each."""
     return list(dict.fromkeys(line for check in checks for line in check.lines))
+
+
+def _line(line: str) -> str:
+    """A command as it has to be typed; a remark in as many lines as it needs."""
+    if not line.startswith("# "):
+        return f"  {shown(line)}"
+    return fill(
+        shown(line), WIDTH, initial_indent="  ", subsequent_indent="  # ",
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def _section(group: Group, checks: Sequence[Check]) -> str:
