@@ -50,6 +50,7 @@ class ClientSettings:
     control_listen: ListenAddress
     health_listen: ListenAddress
     control_token: str | None
+    ca_dir: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Settings:
     drain_s: float
     max_connections: int
     budget_overrides: dict[str, str]
+    ca_dir: Path | None = None  # where the CA for interception is kept; None: in memory
 
 
 def client_settings(environ: Mapping[str, str] | None = None) -> ClientSettings:
@@ -78,6 +80,7 @@ def client_settings(environ: Mapping[str, str] | None = None) -> ClientSettings:
         control_listen=_listen(env, "TOOLBOOTH_CONTROL_LISTEN", "127.0.0.1:8081"),
         health_listen=_listen(env, "TOOLBOOTH_HEALTH_LISTEN", "127.0.0.1:8082"),
         control_token=_secret(env, "TOOLBOOTH_CONTROL_TOKEN"),
+        ca_dir=_ca_dir(env),
     )
 
 
@@ -116,6 +119,7 @@ def read_settings(
         drain_s=_number(env, "TOOLBOOTH_DRAIN_SECONDS", 10.0, highest=3600.0),
         max_connections=int(_number(env, "TOOLBOOTH_MAX_CONNECTIONS", 12_000.0, highest=1e6)),
         budget_overrides={name: env[name] for name in _BUDGET_NAMES if env.get(name)},
+        ca_dir=client.ca_dir,
     )
 
 
@@ -169,6 +173,11 @@ def _state_path(env: Mapping[str, str]) -> Path | None:
     if place.startswith("//") and not place.startswith("///"):
         raise SettingsError("TOOLBOOTH_STATE: write `sqlite:PATH`; it is a file, not a host.")
     return Path(place)
+
+
+def _ca_dir(env: Mapping[str, str]) -> Path | None:
+    text = env.get("TOOLBOOTH_CA_DIR")
+    return Path(text) if text else None
 
 
 def _listen(env: Mapping[str, str], name: str, default: str, *, unix: bool = True) -> ListenAddress:

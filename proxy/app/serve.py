@@ -12,10 +12,12 @@ from proxy import __version__
 from proxy.app.assemble import Telemetry, swap_policy
 from proxy.app.listen import bound_address
 from proxy.app.reload import Loaded, PolicyKeeper
+from proxy.ca.authority import NoContextError
 from proxy.control.access import Access
 from proxy.control.api import control_app
 from proxy.control.health import health_app
 from proxy.control.operator import Operator, keep_nothing
+from proxy.control.policies import PolicyEvent
 from proxy.listeners.front import Front, FrontLimits
 from proxy.model.call import Mode
 from proxy.model.errors import Refusal
@@ -75,6 +77,7 @@ class Sidecar:
         self._booth.spawn(self._front.watch())
         self._booth.spawn(self._measure_lag())
         self._booth.spawn(self._keeper.watch())
+        self._keeper.subscribe(self._follow_policy)
         if self._journal is not None:
             self._keep_policies(self._journal)
             self._booth.spawn(self._journal.run())
@@ -89,6 +92,22 @@ class Sidecar:
 
         keep()
         self._keeper.subscribe(keep)
+
+    def _follow_policy(self, event: PolicyEvent) -> None:
+        if event["action"] == "loaded":
+            self._booth.spawn(self._prepare_ca())
+
+    async def _prepare_ca(self) -> None:
+        """A new policy may be the first that intercepts, or intercept what the CA may not vouch
+        for. In a thread: making a CA takes a while, and what it lacks is only said."""
+        loop = asyncio.get_running_loop()
+        try:
+            notes = await loop.run_in_executor(None, self._booth.authority.prepare)
+        except NoContextError as problem:
+            _LOG.error("%s Tunnels to intercepted tools are refused.", problem)
+            return
+        for note in notes:
+            _LOG.warning("%s", note)
 
     async def _serve_app(self, app: web.Application, sock: socket.socket) -> None:
         runner = web.AppRunner(
@@ -145,6 +164,7 @@ class Sidecar:
             in_flight=booth.slots.in_flight,
             audit=_audit,
             listeners=lambda: self._addresses,
+            ca=booth.authority.view,
             keep_switches=keep_nothing if self._journal is None else self._journal.keep,
             policies=self._keeper,
             spotlight=booth.spotlight,

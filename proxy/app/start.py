@@ -24,6 +24,7 @@ from proxy.app.policy_source import is_open_to_all
 from proxy.app.serve import Sidecar, policy_keeper
 from proxy.app.state import State, open_state
 from proxy.app.tasks import Tasks
+from proxy.ca.authority import Authority, NoContextError
 from proxy.model.clock import SystemClock
 from proxy.policy.compile import load_policy
 from proxy.policy.policy import Policy
@@ -50,6 +51,7 @@ def run(policy_path: str | None = None) -> int:
         text = _read_policy(settings)
         policy = load_policy(text, env=settings.budget_overrides)
         sockets = _bind_all(settings)
+        authority = _authority(settings, policy)
         state = open_state(settings.state_path, policy.budgets, SystemClock())
     except SettingsError as problem:
         return _cannot_start(str(problem), BAD_POLICY)
@@ -57,7 +59,7 @@ def run(policy_path: str | None = None) -> int:
         for error in problem.errors:
             _LOG.error("%s: %s", settings.policy_path, error)
         return _cannot_start("the policy has errors; nothing was started.", BAD_POLICY)
-    except (ListenError, StoreError) as problem:
+    except (ListenError, StoreError, NoContextError) as problem:
         return _cannot_start(str(problem), FAILED)
     try:
         recorder = Recorder(open_sink(settings.log, SystemClock()))
@@ -67,7 +69,7 @@ def run(policy_path: str | None = None) -> int:
     recorder.start()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings, policy, text, sockets, recorder, state))
+            runner.run(_serve(settings, policy, text, sockets, recorder, state, authority))
     finally:
         recorder.stop(_RECORDER_FLUSH_S)
         is_kept = state.close()
@@ -95,6 +97,15 @@ def _read_policy(settings: Settings) -> bytes:
         ) from None
 
 
+def _authority(settings: Settings, policy: Policy) -> Authority:
+    """The CA for interception, loaded or made if the policy needs one. Raises `NoContextError`."""
+    authority = Authority(settings.ca_dir, SystemClock())
+    authority.follow(policy)
+    for note in authority.prepare():
+        _LOG.warning("%s", note)
+    return authority
+
+
 def _bind_all(settings: Settings) -> list[socket.socket]:
     wanted = (
         ("proxy", "TOOLBOOTH_PROXY_LISTEN", settings.proxy_listen),
@@ -119,6 +130,7 @@ async def _serve(
     sockets: list[socket.socket],
     recorder: Recorder,
     state: State,
+    authority: Authority,
 ) -> None:
     loop = asyncio.get_running_loop()
     signals: asyncio.Queue[int] = asyncio.Queue()
@@ -129,7 +141,7 @@ async def _serve(
     with contextlib.suppress(asyncio.CancelledError):
         async with asyncio.TaskGroup() as group:
             tasks = Tasks(group, _report_bug)
-            booth = build_booth(policy, tasks, telemetry, instance, _report_bug, state)
+            booth = build_booth(policy, tasks, telemetry, instance, _report_bug, state, authority)
             keeper = policy_keeper(settings, booth, telemetry, text)
             loop.add_signal_handler(signal.SIGHUP, keeper.ask)
             sidecar = Sidecar(settings, booth, telemetry, keeper, instance, state.journal)

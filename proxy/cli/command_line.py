@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run_verbs(verbs)
     _add_live_policy_verbs(verbs)
     _add_doctor(verbs)
-    _add_later_verbs(verbs)
+    _add_ca_verbs(verbs)
     return parser
 
 
@@ -202,10 +202,23 @@ def _add_doctor(verbs: Verbs) -> None:
     _add_json(doctor)
 
 
-def _add_later_verbs(verbs: Verbs) -> None:
-    """Promised names that this version does not fill."""
-    ca = _add(verbs, "ca", _not_yet, "Certificates for interception (not in this version).")
-    ca.add_argument("action", choices=["export"])
+def _add_ca_verbs(verbs: Verbs) -> None:
+    ca = verbs.add_parser(
+        "ca", help="The certificate that clients of intercepted tools trust.", allow_abbrev=False
+    )
+    acts = ca.add_subparsers(title="commands", metavar="ACT", required=True)
+    export = _add(acts, "export", _export_ca, "Print the CA's certificate, never its key.")
+    export.add_argument("--out", metavar="FILE", help="write it there")
+    export.add_argument("--dir", metavar="DIR", help="where it is kept (TOOLBOOTH_CA_DIR)")
+    export.add_argument(
+        "--bundle", action="store_true", help="add this machine's root certificates"
+    )
+    _add_control(export)
+    env = _add(
+        acts, "env", _ca_env, "What to set so that clients trust the certificates in a file."
+    )
+    env.add_argument("--file", required=True, metavar="PATH", help="where clients find it")
+    _add_json(env)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -309,8 +322,16 @@ def _doctor(arguments: argparse.Namespace) -> int:
     return doctor(arguments)
 
 
-def _not_yet(_: argparse.Namespace) -> int:
-    raise CommandError("not in this version")
+def _export_ca(arguments: argparse.Namespace) -> int:
+    from proxy.cli.ca import export
+
+    return export(arguments, lambda: _client(arguments))
+
+
+def _ca_env(arguments: argparse.Namespace) -> int:
+    from proxy.cli.ca import env
+
+    return env(arguments)
 
 
 def _client(arguments: argparse.Namespace) -> ControlClient:

@@ -12,6 +12,7 @@ from aiohttp import web
 from proxy.control.access import READING, VISITOR, Access, judge_role
 from proxy.control.audit import RefusedAttempts
 from proxy.control.body import json_answer
+from proxy.control.ca_routes import CaRoutes
 from proxy.control.console import mount_console
 from proxy.control.events import HEARTBEAT_S, ChangeFeed
 from proxy.control.openapi import openapi_document
@@ -21,7 +22,7 @@ from proxy.control.problem import Problem, ProblemError, problem_of, problem_res
 from proxy.control.route import route_of, routes_of
 from proxy.control.routes import ControlRoutes
 
-ROUTES = routes_of(ControlRoutes, PolicyRoutes)
+ROUTES = routes_of(ControlRoutes, PolicyRoutes, CaRoutes)
 
 _LOG = logging.getLogger("toolbooth.control")
 
@@ -40,7 +41,7 @@ def control_app(
     async def openapi(_: web.Request) -> web.Response:
         return json_answer(description)
 
-    _mount(app, routes, PolicyRoutes(operator))
+    _mount(app, routes, PolicyRoutes(operator), CaRoutes(operator))
     app.router.add_get("/openapi.json", openapi)
     mount_console(app, access)
     app.on_response_prepare.append(_add_headers)

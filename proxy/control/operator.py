@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from proxy import __version__
+from proxy.ca.authority import CaView
 from proxy.control.access import Visitor
 from proxy.control.audit import Audit, audit_entry
 from proxy.control.orders import CallQuery, SwitchOrder, suggestion
@@ -32,6 +33,10 @@ def _no_listeners() -> Mapping[str, str]:
     return {}
 
 
+def _no_ca() -> None:
+    return None
+
+
 async def keep_nothing() -> None:
     """State lives in memory: there is nothing to wait for."""
 
@@ -44,7 +49,8 @@ class Operator:
     handed every act that was done and, by the edge, every refused attempt; `policies` keeps the
     policy; `widen` is told how large the bodies are that `spotlight` has captured; `listeners`
     tells what listens where; `keep_switches` returns once they are where a restart finds them, or
-    raises `StoreError`. Runs and the policy have desks of their own: `RunDesk`, `PolicyDesk`.
+    raises `StoreError`; `ca` shows the CA for interception, if there is
+    one. Runs and the policy have desks of their own: `RunDesk`, `PolicyDesk`.
     """
 
     policy: Callable[[], Policy]
@@ -63,6 +69,7 @@ class Operator:
     widen: Callable[[int], None]
     listeners: Callable[[], Mapping[str, str]] = _no_listeners
     keep_switches: Callable[[], Awaitable[None]] = keep_nothing
+    ca: Callable[[], CaView | None] = _no_ca
 
     def status(self) -> View:
         """The sidecar as a whole."""

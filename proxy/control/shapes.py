@@ -114,6 +114,10 @@ SHAPES: dict[str, Shape] = {
         switches=answer(engaged=WHOLE, by_policy=WHOLE), runs=WHOLE,
         totals=answer(calls=WHOLE, errors=WHOLE, refusals=WHOLE),
     ),
+    "Ca": answer(
+        certificate=TEXT, fingerprint_sha256=TEXT, expires=TIME,
+        permitted=maybe(list_of(TEXT)), kept=FLAG,
+    ),
     "Policy": answer(
         version=TEXT, source=TEXT, loaded=TIME, yaml=TEXT, warnings=list_of(TEXT),
         effective={"type": "object"}, last_error=maybe(_FAILURE),

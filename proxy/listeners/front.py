@@ -83,10 +83,12 @@ class Front:
     ) -> None:
         """Answer and record what never became a call."""
         head, booth = exchange.head, self.booth
-        if head.method == "CONNECT":
+        if inside is not None:
+            mode = inside.mode
+        elif head.method == "CONNECT":
             mode = Mode.CONNECT
         elif head.target.startswith("/"):
-            mode = inside.mode if inside is not None else Mode.GATEWAY
+            mode = Mode.GATEWAY
         else:
             mode = Mode.ABSOLUTE
         record = CallRecord(call_id, mode, booth.clock.wall())

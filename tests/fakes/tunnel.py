@@ -1,4 +1,4 @@
-"""Clients and origins for what happens inside a tunnel: TLS over a CONNECT, by hand or by asyncio."""
+"""Clients and origins for what happens inside a tunnel: TLS over a CONNECT."""
 
 import asyncio
 import ssl
@@ -61,7 +61,7 @@ async def open_tls(
 class HandClient:
     """TLS through memory, so that a test decides which bytes go out when."""
 
-    def __init__(self, tls: ssl.SSLContext, host: str) -> None:
+    def __init__(self, tls: ssl.SSLContext, host: str | None) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = tls.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
 
