@@ -47,19 +47,15 @@ if (how === 'fetch') {{
 """
 
 JAVA = """
-import java.net.URI;
-import java.net.http.HttpClient;
-import java.net.http.HttpRequest;
-import java.net.http.HttpResponse.BodyHandlers;
-
 public class Probe {
     public static void main(String[] given) throws Exception {
         System.out.println(System.getProperty("java.version"));
-        URI uri = URI.create(given[1]);
+        java.net.URI uri = java.net.URI.create(given[1]);
         try {
             if (given[0].equals("HttpClient")) {
-                HttpRequest request = HttpRequest.newBuilder(uri).build();
-                HttpClient.newHttpClient().send(request, BodyHandlers.ofString());
+                java.net.http.HttpClient.newHttpClient().send(
+                    java.net.http.HttpRequest.newBuilder(uri).build(),
+                    java.net.http.HttpResponse.BodyHandlers.ofString());
             } else {
                 uri.toURL().openConnection().getInputStream().readAllBytes();
             }
