@@ -146,6 +146,12 @@ def child_environment(environ: Mapping[str, str] | None = None) -> dict[str, str
     }
 
 
+def agent_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """All of it, as the programs of this container get it: for `toolbooth doctor`, which tries
+    them and reads nothing else of a process's settings."""
+    return dict(os.environ if environ is None else environ)  # noqa: TID251 - the one place
+
+
 def wants_to_stay(environ: Mapping[str, str] | None = None) -> bool:
     """DEMO_STAY=1: the demo leaves its sidecar running."""
     env = os.environ if environ is None else environ  # noqa: TID251 - the one place

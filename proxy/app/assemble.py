@@ -19,6 +19,7 @@ from proxy.model.reason import Reason
 from proxy.model.record import CallRecord
 from proxy.pipeline.booth import Booth
 from proxy.pipeline.live import LiveCall
+from proxy.pipeline.sightings import Sightings
 from proxy.policy.authorize import authorize, authorize_tunnel, is_intercepted
 from proxy.policy.effect import effect_of
 from proxy.policy.match import find_tool, find_tunnel_tools
@@ -124,6 +125,7 @@ def build_booth(
         report_bug=report_bug,
         spawn=tasks.spawn,
         via=f"Via: 1.1 toolbooth-{instance}".encode(),
+        sightings=Sightings(clock),
         authority=authority,
     )
     booth.switches.subscribe(lambda: rejudge(booth))

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from proxy.ca.names import Constraints
+from proxy.model.call import PROBE_HOST
 from proxy.policy.address import literal_address
 
 CA_LIFE = timedelta(days=1825)
@@ -137,6 +138,8 @@ def mint_leaf(ca: Ca, key: ec.EllipticCurvePrivateKey, host: str, now_s: float) 
     root, the CA's own certificates: one PEM, as a TLS server loads it."""
     literal = literal_address(host)
     name = x509.DNSName(host) if literal is None else x509.IPAddress(ip_address(host))
+    # The probe host answers under any name below its own, and one certificate is enough for them.
+    below = [x509.DNSName(f"*.{host}")] if host == PROBE_HOST else []
     now = datetime.fromtimestamp(now_s, UTC)
     certificate = (
         x509.CertificateBuilder()
@@ -150,7 +153,7 @@ def mint_leaf(ca: Ca, key: ec.EllipticCurvePrivateKey, host: str, now_s: float) 
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(is_ca=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName([name]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([name, *below]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(_issuer_identifier(ca.certificate), critical=False)
         .sign(ca.key, _hash_for(ca.key))

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from proxy import __version__
 from proxy.cli.client import ControlClient
+from proxy.cli.doctor.options import add_doctor_options
 from proxy.cli.exit_codes import BAD_USAGE, DONE, FAILED, CommandError
 from proxy.cli.repeating import print_again
 from proxy.cli.run_acts import add_limits
@@ -59,8 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_watch_verbs(verbs)
     _add_run_verbs(verbs)
     _add_live_policy_verbs(verbs)
+    _add_doctor(verbs)
     _add_ca_verbs(verbs)
-    _add_later_verbs(verbs)
     return parser
 
 
@@ -195,6 +196,12 @@ def _add_live_policy_verbs(verbs: Verbs) -> None:
     _add_control(put)
 
 
+def _add_doctor(verbs: Verbs) -> None:
+    doctor = _add(verbs, "doctor", _doctor, "Does everything in this container go through?")
+    add_doctor_options(doctor)
+    _add_json(doctor)
+
+
 def _add_ca_verbs(verbs: Verbs) -> None:
     ca = verbs.add_parser(
         "ca", help="The certificate that clients of intercepted tools trust.", allow_abbrev=False
@@ -212,11 +219,6 @@ def _add_ca_verbs(verbs: Verbs) -> None:
     )
     env.add_argument("--file", required=True, metavar="PATH", help="where clients find it")
     _add_json(env)
-
-
-def _add_later_verbs(verbs: Verbs) -> None:
-    """Promised names that this version does not fill."""
-    _add(verbs, "doctor", _not_yet, "Find what is wrong with a setup (not in this version).")
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -314,6 +316,12 @@ def _tail(arguments: argparse.Namespace) -> int:
         return DONE
 
 
+def _doctor(arguments: argparse.Namespace) -> int:
+    from proxy.cli.doctor.examine import doctor
+
+    return doctor(arguments)
+
+
 def _export_ca(arguments: argparse.Namespace) -> int:
     from proxy.cli.ca import export
 
@@ -324,10 +332,6 @@ def _ca_env(arguments: argparse.Namespace) -> int:
     from proxy.cli.ca import env
 
     return env(arguments)
-
-
-def _not_yet(_: argparse.Namespace) -> int:
-    raise CommandError("not in this version")
 
 
 def _client(arguments: argparse.Namespace) -> ControlClient:

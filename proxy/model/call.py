@@ -7,7 +7,16 @@ dataclasses because one of each is made per call, and a frozen dataclass costs f
 from enum import StrEnum
 from typing import NamedTuple
 
-PROBE_HOST = "toolbooth.invalid"  # a name no DNS knows (RFC 6761 6.4), for checks of the setup
+# The name the sidecar itself answers for, and every name below it. RFC 6761 section 6.4: `.invalid`
+# never resolves, so only a client that really goes through the sidecar gets an answer from it.
+PROBE_HOST = "toolbooth.invalid"
+
+
+def is_probe_host(host: str) -> bool:
+    """Is this canonical host the sidecar's own?"""
+    return host.endswith(PROBE_HOST) and (
+        len(host) == len(PROBE_HOST) or host[-len(PROBE_HOST) - 1] == "."
+    )
 
 
 class Mode(StrEnum):

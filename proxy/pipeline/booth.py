@@ -14,6 +14,7 @@ from proxy.guards.switches import Switches
 from proxy.model.clock import Clock
 from proxy.model.record import CallRecord
 from proxy.pipeline.live import LiveCalls, Spawn
+from proxy.pipeline.sightings import Sightings
 from proxy.policy.policy import Policy
 from proxy.telemetry.captures import CaptureBudget
 from proxy.telemetry.spotlight import Spotlight
@@ -28,7 +29,7 @@ class Booth:
     `report` is told of each finished call, once, and how many bytes it holds of `captures`.
     `spawn` runs background work in the app's task group. `spotlight` shows more of some calls for
     a while. `via` is our Via line, with a token that
-    names this process.
+    names this process. `sightings` is what clients of the probe host have shown of themselves.
     """
 
     policy: Policy
@@ -46,6 +47,7 @@ class Booth:
     report_bug: Callable[[BaseException], None]
     spawn: Spawn
     via: bytes
+    sightings: Sightings
     authority: Authority
     spotlight: Spotlight = field(default_factory=Spotlight)
     live: LiveCalls = field(default_factory=LiveCalls)

@@ -26,7 +26,7 @@ import contextlib
 
 from proxy.guards.meter import readable_coding
 from proxy.mcp.request import McpRequest
-from proxy.model.call import Kind, Mode, ToolCall
+from proxy.model.call import Kind, Mode, ToolCall, is_probe_host
 from proxy.model.errors import CLIENT_GONE, BadMessage, Refusal, Stopped, UpstreamFailed
 from proxy.model.reason import Reason
 from proxy.model.record import CallRecord
@@ -38,6 +38,7 @@ from proxy.pipeline.injection import inject
 from proxy.pipeline.intercept import intercept, select_intercepted
 from proxy.pipeline.live import LiveCall
 from proxy.pipeline.mcp import judge_request, refuse_request, report_others
+from proxy.pipeline.probe import answer_probe
 from proxy.pipeline.relay import relay
 from proxy.pipeline.reply import reply
 from proxy.pipeline.tunnel import switch_protocols, tunnel
@@ -108,6 +109,9 @@ async def _walk(visit: Visit, gateway_rule: ToolRule | None) -> None:
         raise Stopped(_DRAINING)
     if exchange.is_gone:
         raise Stopped(CLIENT_GONE)
+    if is_probe_host(call.target.origin.host) and call.mode is not Mode.GATEWAY:
+        await answer_probe(visit)
+        return
     if call.mode is Mode.CONNECT and select_intercepted(visit):
         await intercept(visit)
         return

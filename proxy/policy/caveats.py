@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from proxy.model.call import Kind, Origin
+from proxy.model.call import PROBE_HOST, Kind, Origin, is_probe_host
 from proxy.policy.address import (
     METADATA_NETWORKS,
     NumericSpelling,
@@ -95,6 +95,8 @@ def _entry(path: str, entry: CatalogEntry, rule: ToolRule) -> Iterator[str]:
         yield f"{path}.tunnel: has no effect, as tunnels to this tool are intercepted"
     if rule.upstream is not None and judge_literal(rule.upstream.host, rule.allow_addresses):
         yield f"{path}.upstream: is not a public address and not in allow_addresses, so refused"
+    if rule.upstream is not None and is_probe_host(rule.upstream.host):
+        yield f"{path}.upstream: {PROBE_HOST} is the sidecar's own name, and resolves to nothing"
     for place, network in enumerate(rule.allow_addresses):
         yield from _opened(f"{path}.allow_addresses[{place}]", network)
 
@@ -113,6 +115,8 @@ def _is_exposed(upstream: Origin) -> bool:
 def _destination(
     path: str, entry: CatalogEntry, rule: ToolRule, destination: Destination
 ) -> Iterator[str]:
+    if is_probe_host(destination.host):
+        yield f"{path}.host: {PROBE_HOST} is the sidecar's own name, which it answers itself"
     restricted = destination.methods is not None or destination.paths is not None
     encrypted = destination.ports is None or 443 in destination.ports
     if rule.kind is Kind.MCP and encrypted and not entry.intercept_tls:

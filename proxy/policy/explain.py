@@ -3,7 +3,7 @@ functions that decide in production. Switches, budgets and limits are not part o
 
 from typing import NamedTuple
 
-from proxy.model.call import Effect, Mode, Target
+from proxy.model.call import Effect, Mode, Target, is_probe_host
 from proxy.model.errors import Refusal
 from proxy.model.reason import Reason
 from proxy.policy.authorize import authorize, authorize_tunnel, is_intercepted, tunnel_rule
@@ -11,6 +11,7 @@ from proxy.policy.effect import effect_of
 from proxy.policy.match import find_tool, find_tunnel_tools
 from proxy.policy.policy import MICROS_PER_USD, Policy, RateRule, ToolRule
 
+_PROBE = "The sidecar answers this name itself; no tool is called, and nothing is charged."
 _TLS = {True: "intercepted, each request inside is judged", False: "an opaque tunnel"}
 
 
@@ -29,6 +30,8 @@ class Explanation(NamedTuple):
 def explain(policy: Policy, method: str, target: Target) -> Explanation:
     """Judges one call without making it. `CONNECT` is judged as a tunnel, all else as a request
     the proxy can read."""
+    if is_probe_host(target.origin.host):
+        return Explanation(None, Reason.OK, "", _PROBE, None, {})
     if method == "CONNECT":
         rules = find_tunnel_tools(policy, target.origin.host, target.origin.port)
         explanation = _explanation(

@@ -58,12 +58,6 @@ def test_bad_usage(toolbooth: Toolbooth, arguments: list[str]) -> None:
     assert "usage: toolbooth" in result.err
 
 
-@pytest.mark.parametrize("arguments", [["doctor"]])
-def test_what_is_promised_for_later(toolbooth: Toolbooth, arguments: list[str]) -> None:
-    """Known, and honest about it."""
-    assert toolbooth(*arguments) == (1, "", "toolbooth: not in this version\n")
-
-
 def test_help_and_version(toolbooth: Toolbooth) -> None:
     """Every promised verb is listed."""
     out = toolbooth("--help").out

@@ -1,6 +1,6 @@
 import pytest
 
-from proxy.model.call import Mode, Origin
+from proxy.model.call import Mode, Origin, is_probe_host
 
 AUTHORITIES = [
     pytest.param(Origin("http", "h.test", 80), "h.test", id="the default port of http"),
@@ -27,3 +27,18 @@ def test_modes_are_the_words_of_the_record() -> None:
         "intercepted",
         "gateway",
     ]
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("toolbooth.invalid", True),
+        ("nonce.toolbooth.invalid", True),
+        ("nottoolbooth.invalid", False),
+        ("invalid", False),
+        ("toolbooth.invalid.example", False),
+        ("", False),
+    ],
+)
+def test_the_probe_host_and_the_names_below_it(host: str, expected: bool) -> None:
+    assert is_probe_host(host) is expected

@@ -44,6 +44,11 @@ def test_the_small_document_names_what_is_missing() -> None:
             "in the clear",
             id="a bare secret within the private network",
         ),
+        pytest.param(
+            "match: [{host: toolbooth.invalid}]", "sidecar's own name", id="the probe host"
+        ),
+        pytest.param("match: [{host: '*.toolbooth.invalid'}]", "sidecar's own", id="below it"),
+        pytest.param("upstream: http://toolbooth.invalid", "sidecar's own", id="as upstream"),
     ],
 )
 def test_warnings_of_an_entry(entry: str, words: str) -> None:

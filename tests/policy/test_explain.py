@@ -49,3 +49,11 @@ def test_opened_addresses_are_shown() -> None:
     told = explain(POLICY, "GET", Target(Origin("http", "10.0.0.1", 80), "/"))
     assert told.verdict is Reason.OK
     assert told.facts["opened addresses"] == "10.0.0.0/24"
+
+
+def test_the_probe_host_is_no_tool() -> None:
+    """Answered before any tool is looked for, whatever the catalog says."""
+    policy = policy_of("all: {match: [{host: '*'}]}", allowlist="[]")
+    for method, path in (("GET", "/probe/x"), ("CONNECT", "")):
+        told = explain(policy, method, Target(Origin("https", "toolbooth.invalid", 443), path))
+        assert (told.tool, told.verdict) == (None, Reason.OK)

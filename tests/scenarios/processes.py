@@ -10,12 +10,12 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-_LISTENS = re.compile(r"toolbooth: (proxy|control|health) on 127\.0\.0\.1:(\d+)")
+_LISTENS = re.compile(r"toolbooth: (proxy|control|health) on [\d.]+:(\d+)")
 
 
 def bare_environment() -> dict[str, str]:
@@ -29,9 +29,12 @@ def bare_environment() -> dict[str, str]:
 
 
 class SidecarProcess:
-    """`toolbooth run`, ready. `ports` by listener; `said` is what it has written to stderr."""
+    """`toolbooth run`, ready. `ports` by listener; `said` is what it has written to stderr.
+    `inside`: the words in front of the command that put it somewhere else."""
 
-    def __init__(self, folder: Path, policy: str, **settings: str) -> None:
+    def __init__(
+        self, folder: Path, policy: str, *, inside: Sequence[str] = (), **settings: str
+    ) -> None:
         self.folder = folder
         self.log = folder / "calls.jsonl"
         (folder / "policy.yaml").write_text(policy, encoding="utf-8")
@@ -46,7 +49,8 @@ class SidecarProcess:
             **settings,
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "proxy", "run", "--policy", str(folder / "policy.yaml")],
+            [*inside, sys.executable, "-m", "proxy", "run", "--policy",
+             str(folder / "policy.yaml")],
             env=self.environment, cwd=ROOT, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         self.ports: dict[str, int] = {}
