@@ -13,6 +13,7 @@ from proxy.pipeline.visit import Visit
 from proxy.upstream.connection import Answer, UpstreamConnection
 from proxy.wire.body import Ends
 from proxy.wire.forward import content_length, relayed_lines
+from proxy.wire.head import ResponseHead
 from proxy.wire.location import gateway_lines, names_place
 
 _NOTHING: frozenset[bytes] = frozenset()
@@ -31,21 +32,7 @@ async def relay(
     lens = visit.filter_for(head) if visit.filter_for is not None else None
     if is_empty:
         lens = None
-    stops = _DROPPED_BY_US if visit.is_retried_out else _NOTHING
-    if lens is not None and not lens.keeps_content:
-        stops = stops | CONTENT_BOUND
-    lines = relayed_lines(head, also_drop=stops)
-    if visit.call.mode is Mode.GATEWAY and names_place(head):
-        lines = gateway_lines(
-            lines,
-            visit.call.target.origin,
-            visit.rule.upstream_path,
-            f"/tools/{visit.live.rules[0].name}",
-        )
-    if b"date" not in head.named:
-        lines.append(exchange.date_line())
-    lines.append(visit.booth.via)
-    lines += _our_lines(visit)
+    lines = _lines(visit, head, lens)
     capture = record.result = visit.capture(head.fields) if record.sampled else None
     content = answer.content
     if content:
@@ -64,6 +51,23 @@ async def relay(
         exchange.start(start, lines, _length_of(answer, lens))
         await _stream(visit, connection, upload, content, capture, lens)
     await let_go(visit, connection, upload)
+
+
+def _lines(visit: Visit, head: ResponseHead, lens: ContentFilter | None) -> list[bytes]:
+    """The head's field lines, framing aside: the upstream's, as far as they go on, and ours."""
+    stops = _DROPPED_BY_US if visit.is_retried_out else _NOTHING
+    if lens is not None and not lens.keeps_content:
+        stops = stops | CONTENT_BOUND
+    lines = relayed_lines(head, also_drop=stops)
+    if visit.call.mode is Mode.GATEWAY and names_place(head):
+        prefix = (
+            f"/tools/{visit.live.rules[0].name}"  # of an MCP server, whose tools have rules too
+        )
+        lines = gateway_lines(lines, visit.call.target.origin, visit.rule.upstream_path, prefix)
+    if b"date" not in head.named:
+        lines.append(visit.exchange.date_line())
+    lines.append(visit.booth.via)
+    return lines + _our_lines(visit)
 
 
 def _length_of(answer: Answer, lens: ContentFilter | None) -> int | None:
