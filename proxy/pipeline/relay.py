@@ -13,6 +13,7 @@ from proxy.pipeline.visit import Visit
 from proxy.upstream.connection import Answer, UpstreamConnection
 from proxy.wire.body import Ends
 from proxy.wire.forward import content_length, relayed_lines
+from proxy.wire.head import ResponseHead
 from proxy.wire.location import gateway_lines, names_place
 
 _NOTHING: frozenset[bytes] = frozenset()
@@ -34,11 +35,7 @@ async def relay(
     stops = _DROPPED_BY_US if visit.is_retried_out else _NOTHING
     if lens is not None and not lens.keeps_content:
         stops = stops | CONTENT_BOUND
-    lines = relayed_lines(head, also_drop=stops)
-    if visit.call.mode is Mode.GATEWAY and names_place(head):
-        lines = gateway_lines(
-            lines, visit.call.target.origin, visit.rule.upstream_path, f"/tools/{visit.rule.name}"
-        )
+    lines = _their_lines(visit, head, stops)
     if b"date" not in head.named:
         lines.append(exchange.date_line())
     lines.append(visit.booth.via)
@@ -102,6 +99,15 @@ async def _stream(
         raise
     finally:
         exchange.throttle(None)
+
+
+def _their_lines(visit: Visit, head: ResponseHead, stops: frozenset[bytes]) -> list[bytes]:
+    """What the upstream says, redirects into the gateway turned into paths of the gateway."""
+    lines = relayed_lines(head, also_drop=stops)
+    if visit.call.mode is Mode.GATEWAY and names_place(head):
+        origin, rule = visit.call.target.origin, visit.rule
+        lines = gateway_lines(lines, origin, rule.upstream_path, f"/tools/{rule.name}")
+    return lines
 
 
 def _our_lines(visit: Visit) -> list[bytes]:
