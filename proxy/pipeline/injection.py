@@ -15,6 +15,9 @@ from proxy.policy.policy import CredentialRule
 from proxy.upstream.credentials import Secret
 from proxy.wire.head import Field, RequestHead
 
+# An agent's own key beside the injected one could win, and take what it sends to an account of
+# somebody else at the same maker. SDKs also send the key they were made with in two of them.
+_KEYS = frozenset((b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"))
 _RETRY_AFTER_MS = 2000  # by then a secret that is being replaced has been looked for again
 
 
@@ -33,8 +36,6 @@ def inject(
     # CGI and its like read `_` and `-` as the same: the agent's own must not come beside ours.
     replace[rule.header.replace(b"_", b"-")] = b""
     replace[rule.header] = rule.header.title() + b": " + secret.value
-    if rule.placeholder is None:
-        return head, path
     return _with_secret(head, path, rule.placeholder, secret)
 
 
@@ -46,13 +47,24 @@ def _may_carry(visit: Visit) -> bool:
 
 
 def _with_secret(
-    head: RequestHead, path: str, placeholder: str, secret: Secret
+    head: RequestHead, path: str, placeholder: str | None, secret: Secret
 ) -> tuple[RequestHead, str]:
+    if placeholder is None:
+        return head._replace(fields=[field for field in head.fields if not _is_key(field)]), path
     stand_in, text = placeholder.encode(), secret.text.encode("latin-1")
-    fields = [_field_with(field, stand_in, text) for field in head.fields]
+    fields = [
+        _field_with(field, stand_in, text)
+        for field in head.fields
+        if stand_in in field[1] or not _is_key(field)
+    ]
     path, question, query = path.partition("?")
     query = query.replace(placeholder, quote(secret.text, safe=""))
     return head._replace(fields=fields), path + question + query
+
+
+def _is_key(field: Field) -> bool:
+    """Would it say who calls, beside what we say?"""
+    return field[0].replace(b"_", b"-") in _KEYS
 
 
 def _field_with(field: Field, stand_in: bytes, text: bytes) -> Field:

@@ -60,9 +60,8 @@ def _lines(visit: Visit, head: ResponseHead, lens: ContentFilter | None) -> list
         stops = stops | CONTENT_BOUND
     lines = relayed_lines(head, also_drop=stops)
     if visit.call.mode is Mode.GATEWAY and names_place(head):
-        prefix = (
-            f"/tools/{visit.live.rules[0].name}"  # of an MCP server, whose tools have rules too
-        )
+        # By the name the path was called with: the tools of an MCP server have rules of their own.
+        prefix = f"/tools/{visit.live.rules[0].name}"
         lines = gateway_lines(lines, visit.call.target.origin, visit.rule.upstream_path, prefix)
     if b"date" not in head.named:
         lines.append(visit.exchange.date_line())

@@ -24,7 +24,7 @@ _PLAIN_BASIC = "basic {secret}"
 
 
 class Secret(NamedTuple):
-    """`text`: what stands for a placeholder; `line`: the whole header value that carries it."""
+    """`text`: what stands for a placeholder; `value`: the header value that carries it."""
 
     text: str
     value: bytes

@@ -44,8 +44,11 @@ HEADERS = [
                  id="the agent's own is dropped"),
     pytest.param(', header: X-Api-Key, format: "{secret}"', ("X_API_KEY: mine", "x-api-key: mine"),
                  b"X-Api-Key: sk-real/Zq9+vXw7", id="however it is spelt"),
-    pytest.param(', header: x_api_key, format: "{secret}"', ("X-Api-Key: mine", "X_Api_Key: mine"),
-                 b"X_Api_Key: sk-real/Zq9+vXw7", id="also where the header has the other spelling"),
+    pytest.param(', header: x_tenant, format: "{secret}"', ("X-Tenant: mine", "X_Tenant: mine"),
+                 b"X_Tenant: sk-real/Zq9+vXw7", id="also where the header has the other spelling"),
+    pytest.param(', header: X-Api-Key, format: "{secret}"',
+                 ("Authorization: Bearer mine", "api_key: mine", "X-Goog-Api-Key: mine"),
+                 b"X-Api-Key: sk-real/Zq9+vXw7", id="nor does another key of its own pass"),
     pytest.param("", ("Connection: authorization",), b"Authorization: Bearer sk-real/Zq9+vXw7",
                  id="and it cannot be nominated away"),
 ]  # fmt: skip
@@ -144,7 +147,7 @@ async def test_the_placeholder_becomes_the_secret_in_headers_and_query() -> None
             request(
                 "POST", "/tools/echo/PLACEHOLDER-1/x?key=PLACEHOLDER-1&PLACEHOLDER-1",
                 "X-Goog-Api-Key: PLACEHOLDER-1", "Cookie: a=b; k=PLACEHOLDER-1; c=d",
-                "PLACEHOLDER-1: v", "Authorization: Bearer PLACEHOLDER-1",
+                "PLACEHOLDER-1: v", "Api-Key: mine", "Authorization: Bearer PLACEHOLDER-1",
                 f"Content-Length: {len(body)}",
             )
             + body
@@ -158,6 +161,7 @@ async def test_the_placeholder_becomes_the_secret_in_headers_and_query() -> None
         assert b"\r\nCookie: a=b; k=sk-real/Zq9+vXw7; c=d\r\n" in head
         assert b"\r\nPLACEHOLDER-1: v\r\n" in head
         assert head.count(b"Authorization: Bearer sk-real/Zq9+vXw7") == 1
+        assert b"mine" not in head
         assert upstream.received.endswith(body)
         record = sidecar.records[0]
         assert record.path == "/v1/PLACEHOLDER-1/x?key=PLACEHOLDER-1&PLACEHOLDER-1"
