@@ -26,6 +26,13 @@ def test_defaults_listen_on_loopback_only() -> None:
     assert (settings.log, settings.control_token, settings.drain_s) == ("stdout", None, 10.0)
 
 
+def test_the_directory_of_the_ca_is_for_the_sidecar_and_the_command_line() -> None:
+    environ = {"TOOLBOOTH_CA_DIR": "/var/ca"}
+    assert read_settings(environ=environ).ca_dir == Path("/var/ca")
+    assert client_settings(environ).ca_dir == Path("/var/ca")
+    assert read_settings(environ={}).ca_dir is None
+
+
 def test_the_command_line_wins_over_the_variable() -> None:
     """`--policy` is more specific than TOOLBOOTH_POLICY."""
     environ = {"TOOLBOOTH_POLICY": "a.yaml"}

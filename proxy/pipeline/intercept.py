@@ -43,8 +43,8 @@ def select_intercepted(visit: Visit) -> bool:
         if refusal is None:
             visit.rule = rule
             return True
-        # A switch says more than the policy: it is off now, not for ever.
-        if told is None or told[1].reason is Reason.TOOL_NOT_ALLOWED:
+        # What stands against an allowed tool says more than that another is not allowed.
+        if told is None or told[0].allowed < rule.allowed:
             told = rule, refusal
     if told is None:
         raise RuntimeError("an intercepted tunnel has at least one tool")

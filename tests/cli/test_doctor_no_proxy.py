@@ -1,8 +1,17 @@
 """NO_PROXY as each client reads it: what the matchers were seen doing, as a table."""
 
+import urllib.request
+from collections.abc import Callable
+from types import ModuleType
+
+import httpx
+import httpx2
 import pytest
+import requests.utils
+from aiohttp.helpers import get_env_proxy_for_url
 from hypothesis import given
 from hypothesis import strategies as st
+from yarl import URL
 
 from proxy.cli.doctor.no_proxy import (
     CLIENTS,
@@ -36,7 +45,8 @@ MATCHES = [
     ("api.example.com:8443", "api.example.com", 8443, PORTS),
     ("api.example.com:8443", "api.example.com", 443, set()),
     ("api.example.com:8443", "api.example.com", None, set()),
-    ("api.example.com:443", "api.example.com", None, PORTS),
+    ("api.example.com:443", "api.example.com", None, {"Go", "Node fetch", "Node http", "axios"}),
+    ("api.example.com:443", "api.example.com", 443, PORTS),
     ("10.1.2.3", "10.1.2.3", None, ALL),
     ("10.1.2.3", "10.1.2.30", None, set()),
     ("2.3", "10.1.2.3", None, set()),
@@ -134,3 +144,51 @@ def test_hosts_with_and_without_port(text: str, expected: tuple[str, int | None]
     assert split_host_port(text) == expected
     with pytest.raises(ValueError):
         split_host_port("h:99999")
+
+
+def _aiohttp(url: str) -> bool:
+    try:
+        get_env_proxy_for_url(URL(url))
+    except LookupError:
+        return True
+    return False
+
+
+def _of_client(module: ModuleType) -> Callable[[str], bool]:
+    def goes_around(url: str) -> bool:
+        with module.Client() as client:
+            return client._transport_for_url(module.URL(url)) is client._transport
+
+    return goes_around
+
+
+REAL: dict[str, Callable[[str], bool]] = {
+    "requests": lambda url: bool(requests.utils.should_bypass_proxies(url, None)),
+    "urllib": lambda url: bool(urllib.request.proxy_bypass(url.split("/")[2])),
+    "httpx": _of_client(httpx),
+    "httpx2": _of_client(httpx2),
+    "aiohttp": _aiohttp,
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize(
+    "entry",
+    ["example.com", ".example.com", "*.example.com", "example.com:8443", "api.example.com",
+     "10.0.0.0/8", "10.1.2.3", "*"],
+)  # fmt: skip
+def test_the_table_is_what_the_clients_do(
+    name: str, entry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python's clients, asked themselves; the others were run by hand."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    for unset in ("NO_PROXY", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(unset, raising=False)
+    monkeypatch.setenv("no_proxy", entry)
+    [read] = read_entries(entry)
+    for host, port in (
+        ("example.com", None), ("api.example.com", None), ("notexample.com", None),
+        ("example.com", 8443), ("10.1.2.3", None), ("10.1.2.30", None),
+    ):  # fmt: skip
+        url = f"http://{host}{f':{port}' if port else ''}/"
+        assert REAL[name](url) == (name in going_around(read, host, port)), url

@@ -1,9 +1,11 @@
 """An operator's desk for tests: the real guards and figures behind the real operator."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from proxy.app.reload import Loaded, PolicyKeeper
+from proxy.ca.authority import CaView
 from proxy.control.access import Access
 from proxy.control.operator import Operator
 from proxy.guards.breaker import Breakers
@@ -69,6 +71,7 @@ class Desk:
             clock=self.clock,
             audit=self.audited.append,
         )
+        self.ca: Callable[[], CaView | None] = lambda: None
         self.operator = Operator(
             policy=lambda: self.policy,
             switches=self.switches,
@@ -85,6 +88,7 @@ class Desk:
             policies=self.keeper,
             spotlight=self.spotlight,
             widen=self.widened.append,
+            ca=lambda: self.ca(),
         )
 
     def _adopt(self, policy: Policy, redactor: Redactor) -> None:

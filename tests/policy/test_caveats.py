@@ -28,6 +28,17 @@ def test_the_small_document_names_what_is_missing() -> None:
         pytest.param("match: [{host: 10.0.0.1}]", "not a public address", id="a closed address"),
         pytest.param("upstream: http://127.0.0.1", "not a public address", id="a closed upstream"),
         pytest.param(
+            "upstream: http://x, intercept_tls: true", "no effect", id="no tunnel to read"
+        ),
+        pytest.param(
+            "match: [{host: x}], intercept_tls: true, tunnel: {raw: true}",
+            "no effect",
+            id="limits of an opaque tunnel that is read",
+        ),
+        pytest.param(
+            "match: [{host: '*'}], intercept_tls: true", "name constraints", id="every host is read"
+        ),
+        pytest.param(
             "upstream: http://x, allow_addresses: [169.254.0.0/16]", "stays closed", id="metadata"
         ),
         pytest.param(
@@ -69,6 +80,8 @@ def test_warnings_of_an_entry(entry: str, words: str) -> None:
         "upstream: http://tool.localhost, credentials: {secret_file: /k}",
         "upstream: http://127.0.0.1, allow_addresses: [127.0.0.0/8], credentials: {secret_env: K}",
         'upstream: "http://[::1]", allow_addresses: ["::1/128"], credentials: {secret_env: K}',
+        "match: [{host: x, paths: [/a]}], intercept_tls: true",
+        "match: [{host: x}], tunnel: {raw: true, max_seconds: 9}",
     ],
 )
 def test_entries_without_warning(entry: str) -> None:

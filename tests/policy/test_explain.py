@@ -57,3 +57,19 @@ def test_the_probe_host_is_no_tool() -> None:
     for method, path in (("GET", "/probe/x"), ("CONNECT", "")):
         told = explain(policy, method, Target(Origin("https", "toolbooth.invalid", 443), path))
         assert (told.tool, told.verdict) == (None, Reason.OK)
+
+
+def test_a_tunnel_that_is_read_is_told_from_an_opaque_one() -> None:
+    """And counted under the tool that could be called through it."""
+    policy = policy_of(
+        "closed: {match: [{host: s.example}]}\n"
+        "open: {match: [{host: s.example}], intercept_tls: true}\n"
+        "plain: {match: [{host: p.example}]}",
+        allowlist="[open, plain]",
+    )
+    told = {}
+    for host in ("s.example", "p.example"):
+        told[host] = explain(policy, "CONNECT", Target(Origin("https", host, 443), ""))
+    assert (told["s.example"].tool, told["s.example"].verdict) == ("open", Reason.OK)
+    assert told["s.example"].facts["tls"] == "intercepted, each request inside is judged"
+    assert told["p.example"].facts["tls"] == "an opaque tunnel"

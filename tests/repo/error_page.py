@@ -22,7 +22,9 @@ ADVICE: dict[Reason, tuple[str, str]] = {
     _R.TOOL_NOT_ALLOWED: (
         "Use another tool.",
         "Put the name on `tools.allowlist`. With rule `tunnel.server_name`: the client opened a "
-        "tunnel to one host and spoke to another.",
+        "tunnel to one host and spoke to another. With `....tunnel.raw`: it carried neither TLS "
+        "nor HTTP. With `....intercept_tls`: the CA may not vouch for the host, see "
+        "[interception.md](interception.md).",
     ),
     _R.ADDRESS_DENIED: (
         "Use a public host name.",
@@ -79,20 +81,26 @@ ADVICE: dict[Reason, tuple[str, str]] = {
     ),
     _R.BAD_REQUEST: (
         "Do not repeat it unchanged.",
-        "A client bug or an attack; `detail` says what.",
+        "A client bug or an attack; `detail` says what. With rule `tunnel.client_tls`: the client "
+        "does not trust the CA, see [interception.md](interception.md).",
     ),
-    _R.REQUEST_TOO_LARGE: ("Send less.", "Reserved: bodies have no limit of their own yet."),
+    _R.REQUEST_TOO_LARGE: (
+        "Send less.",
+        "A tunnel's `max_bytes`. Bodies have no limit of their own yet.",
+    ),
     _R.HEADERS_TOO_LARGE: ("Send fewer or shorter headers.", "-"),
     _R.CLIENT_GONE: ("-", "Seen in records only: the client closed before its answer was there."),
     _R.TIMEOUT: (
         "Try a smaller call, or go on without it.",
-        "`tools.timeouts_ms`; for rule-less ones, the upstream fell silent (`idle`).",
+        "`tools.timeouts_ms`, or a tunnel's `max_seconds`; for rule-less ones, the upstream fell "
+        "silent (`idle`).",
     ),
     _R.UPSTREAM_DNS: ("Go on without it.", "The name did not resolve from where the sidecar runs."),
     _R.UPSTREAM_CONNECT: ("Go on without it.", "Nothing accepts connections there."),
     _R.UPSTREAM_TLS: (
         "Go on without it.",
-        "Certificate or protocol of the upstream; a private CA goes into `SSL_CERT_FILE`.",
+        "Certificate or protocol of the upstream; a private CA goes into the tool's "
+        "`trust_file`, or `SSL_CERT_FILE` for all.",
     ),
     _R.UPSTREAM_RESET: ("Go on without it.", "The upstream closed before its answer was whole."),
     _R.UPSTREAM_INVALID: ("Go on without it.", "The upstream's answer is not valid HTTP/1.1."),

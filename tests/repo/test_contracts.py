@@ -66,6 +66,7 @@ _CATCH_ALL = {
     "app/tasks.py": "one broken task must not end all others",
     "app/reload.py": "no document may end the keeping of policies",
     "upstream/tunnel.py": "whatever a tunnel's judge raises ends the tunnel",
+    "listeners/intercept.py": "and so it does where its TLS is to end here",
     "telemetry/recorder.py": "costs one record, not the log",
     "telemetry/metrics.py": "costs one metric, not the page",
     "control/api.py": "no traceback may leave; it goes to the log",

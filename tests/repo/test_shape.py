@@ -45,7 +45,6 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "pipeline/live.py": _FORWARD,
     "pipeline/relay.py": _FORWARD,
     "pipeline/reply.py": _FORWARD,
-    "pipeline/tunnel.py": _CONNECT,
     "pipeline/upload.py": _FORWARD,
     "pipeline/visit.py": _FORWARD,
     "upstream/dial.py": _FORWARD,

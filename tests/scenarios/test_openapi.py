@@ -37,5 +37,5 @@ def test_the_api_is_as_it_describes_itself(tmp_path: Path) -> None:
             check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
-        assert "Tested: 17" in done.stdout
+        assert "Tested: 18" in done.stdout
         assert not [line for line in sidecar.said if "Traceback" in line]

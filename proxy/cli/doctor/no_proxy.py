@@ -19,6 +19,8 @@ CLIENTS = (
 _ALL = frozenset(CLIENTS)
 _READ_STAR_SUFFIX = frozenset(("httpx2", "Go", "Node fetch", "Node http", "axios"))
 _READ_PORTS = _ALL - {"aiohttp", "curl"}
+# Python's clients compare the port as it stands in the URL, where a default one does not stand.
+_READ_DEFAULT_PORTS = frozenset(("Go", "Node fetch", "Node http", "axios"))
 _READ_NETWORKS = frozenset(("requests", "httpx2", "curl", "Go", "axios"))
 _READ_NETWORKS_6 = _READ_NETWORKS - {"requests"}
 _BARE_NAME_IS_SUFFIX = _ALL - {"Node fetch", "Node http", "axios"}
@@ -60,11 +62,12 @@ def split_host_port(text: str) -> tuple[str, int | None]:
 
 def going_around(entry: Entry, host: str, port: int | None) -> tuple[str, ...]:
     """The clients that go direct to this host because of this entry, in the table's order. `port`
-    None: any of 80 and 443."""
+    None: a URL without one, so 80 or 443."""
     clients = _matching(entry, host.lower().rstrip("."))
     if entry.port is not None:
-        ports = _WEB_PORTS if port is None else {port}
-        clients = clients & _READ_PORTS if entry.port in ports else frozenset()
+        readers = _READ_DEFAULT_PORTS if port is None else _READ_PORTS
+        fits = entry.port in _WEB_PORTS if port is None else entry.port == port
+        clients = clients & readers if fits else frozenset()
     return tuple(client for client in CLIENTS if client in clients)
 
 

@@ -513,8 +513,10 @@ def _descriptors() -> int:
 
 def test_handshakes_that_fail_leave_nothing_behind(run: Run, tmp_path: Path) -> None:
     """Hundreds of half, aborted, mute and garbage handshakes, with good ones between them."""
-    ways = ["half", "leave", "leave after hello", "reset after hello", "garbage after hello",
-            "alert", b"SSH-2.0-x\r\n", "good"]  # fmt: skip
+    ways: list[str | bytes] = [
+        "half", "leave", "leave after hello", "reset after hello", "garbage after hello", "alert",
+        b"SSH-2.0-x\r\n", "good",
+    ]  # fmt: skip
     rounds = int(os.environ.get("SOAK_ROUNDS", "5"))
 
     async def one(it: Setting, how: str | bytes) -> None:
