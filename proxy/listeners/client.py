@@ -320,13 +320,10 @@ class ClientConnection(asyncio.Protocol):
 
     def cut(self, *, is_reset: bool) -> None:
         """Close in the middle of an answer, so that the client sees it."""
-        transport = self._transport
-        if transport is None:
-            return
         if is_reset:
-            transport.abort()
-        else:
-            transport.close()
+            self.abort()
+        elif (transport := self._transport) is not None:
+            self._close()
             self._loop.call_later(_CUT_GRACE_S, transport.abort)
 
     def _turn_away(self) -> None:
@@ -346,7 +343,7 @@ class ClientConnection(asyncio.Protocol):
         if transport is None or transport.is_closing():
             return
         if self._eof:
-            transport.close()
+            self._close()
             return
         self._linger_since_s = self._loop.time()
         self._unsent = self._backlog_bytes()
@@ -354,6 +351,11 @@ class ClientConnection(asyncio.Protocol):
         if transport.can_write_eof():
             transport.write_eof()
         self._resume()
+
+    def _close(self) -> None:
+        """Flush and close, once: a second close makes asyncio's TLS transports deaf to abort."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.close()
 
     def _backlog_bytes(self) -> int:
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
@@ -379,16 +381,16 @@ class ClientConnection(asyncio.Protocol):
                 self._eof = True
                 self._linger_since_s = now_s
                 self._wake()
-                transport.close()
+                self._close()
             elif not self._buffer and quiet_s > keep_alive_s:
                 self._linger_since_s = now_s  # closing flushes, which may take for ever
                 self._unsent = self._backlog_bytes()
-                transport.close()
+                self._close()
 
     def close_idle(self) -> None:
         """The process is shutting down: close if nothing is under way."""
-        if self._exchange is None and self._transport is not None:
-            self._transport.close()
+        if self._exchange is None:
+            self._close()
 
     def abort(self) -> None:
         """Close at once."""

@@ -68,18 +68,13 @@ class TlsClientConnection(ClientConnection):
         self._buffer = b""
         self._resume()
         if not self._unsent:
-            self._end_now(transport)
+            self._close()
 
     def check(self, now_s: float, limits: "FrontLimits") -> None:
         """Called about once a second."""
         super().check(now_s, limits)
-        transport = self._transport
-        if self._linger_since_s and not self._unsent and transport is not None:
-            self._end_now(transport)
-
-    def _end_now(self, transport: asyncio.Transport) -> None:
-        if not transport.is_closing():  # a second close makes asyncio's TLS deaf to abort
-            transport.close()
+        if self._linger_since_s and not self._unsent:
+            self._close()
 
 
 class _FirstFlight(asyncio.Protocol):

@@ -1,6 +1,7 @@
 """Clients and origins for what happens inside a tunnel: TLS over a CONNECT."""
 
 import asyncio
+import contextlib
 import ssl
 
 import trustme
@@ -90,6 +91,12 @@ class HandClient:
         if then:
             self.tls.write(then)
         writer.write(self._outgoing.read())
+
+    def goodbye(self) -> bytes:
+        """Our close_notify."""
+        with contextlib.suppress(ssl.SSLError):  # the other side's has not come yet
+            self.tls.unwrap()
+        return self._outgoing.read()
 
     async def read_until(self, reader: asyncio.StreamReader, end: bytes) -> bytes:
         """Decrypted bytes up to and including `end`."""

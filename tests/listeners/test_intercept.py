@@ -421,6 +421,64 @@ def test_a_websocket_inside_passes_both_ways(run: Run, tmp_path: Path) -> None:
     run(scenario())
 
 
+def test_a_client_that_half_closes_its_tls_is_gone(run: Run, tmp_path: Path) -> None:
+    """TLS has no half-close that works: the call under way ends, in one record."""
+
+    async def script(connection: OriginConnection) -> None:
+        await connection.read_head()
+        await connection.read_some()  # never answers
+
+    async def scenario() -> None:
+        async with Setting(tmp_path, script=script, limits=FrontLimits(linger_s=0.3)) as it:
+            client = HandClient(it.tls, HOST)
+            reader, writer = await it.sidecar.open()
+            writer.write(connect_head(it.authority) + client.hello())
+            await reader.readuntil(b"\r\n\r\n")
+            await client.finish(reader, writer, request(it.authority))
+            await until(lambda: it.origin.heads)
+            writer.write(client.goodbye())
+            await until(lambda: len(it.sidecar.records) == 2)
+            assert it.codes[1] == (Mode.INTERCEPTED, Reason.CLIENT_GONE)
+            it.sidecar.front.close_idle()  # a second close changes nothing
+            await until(lambda: not len(it.sidecar.front))
+            writer.close()
+
+    run(scenario())
+
+
+def test_a_drain_ends_idle_connections(run: Run, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Setting(tmp_path) as it:
+            reader, writer = await it.open()
+            writer.write(request(it.authority))
+            await read_answer(reader)
+            it.sidecar.booth.is_draining = True
+            it.sidecar.front.close_idle()
+            it.sidecar.front.close_idle()
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+            writer.close()
+            await until(lambda: not len(it.sidecar.front))
+
+    run(scenario())
+
+
+def test_an_address_is_intercepted_as_a_name_is(run: Run, tmp_path: Path) -> None:
+    """Its clients send no server name; the certificate is for the address."""
+
+    async def scenario() -> None:
+        async with TlsOrigin(host="127.0.0.1") as origin:
+            trust = origin.trust_file(str(tmp_path / "origin.pem"))
+            text = policy_text(origin.port, tool=f"intercept_tls: true\ntrust_file: {trust}")
+            async with Sidecar(text) as sidecar:
+                authority = f"127.0.0.1:{origin.port}"
+                reader, writer = await open_tls(sidecar, authority, client_tls(sidecar))
+                writer.write(request(authority))
+                assert (await read_answer(reader)).endswith(b"ok")
+                writer.close()
+
+    run(scenario())
+
+
 def test_an_upstream_that_is_not_trusted_is_never_spoken_to(run: Run, tmp_path: Path) -> None:
     """The interception verifies for the client, which cannot."""
 
