@@ -48,10 +48,7 @@ class Telemetry:
 
     def adopt(self, policy: Policy, redactor: Redactor) -> None:
         """From now on, records are shown as this policy says."""
-        self.figures.know_tools(
-            policy.tools,
-            (variant.name for rule in policy.tools.values() for variant in rule.variants.values()),
-        )
+        self.figures.know_tools(policy.tools, policy.every_rule())
         self._redactor = redactor
 
     def widen(self, policy: Policy, limit_bytes: int) -> None:

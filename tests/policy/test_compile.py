@@ -264,6 +264,8 @@ def test_a_tool_of_an_mcp_server_that_is_named_anywhere_has_a_rule() -> None:
     }  # fmt: skip
     assert list(policy.tools) == ["docs", "other"]
     assert policy.tools["other"].variants == {}
+    names = ["docs", "docs.a.b", "docs.buy", "docs.off", "docs.search", "docs.slow", "other"]
+    assert list(policy.every_rule()) == names
 
 
 def test_it_says_what_is_said_of_it_and_else_what_its_server_says() -> None:
