@@ -1,6 +1,10 @@
+import pytest
+
 from proxy.model.call import Effect, Origin, Target
 from proxy.model.reason import Reason
+from proxy.policy.compile import load_policy
 from proxy.policy.explain import explain
+from proxy.wire.target import parse_absolute
 from tests.policy.documents import policy_of
 
 POLICY = policy_of(
@@ -49,3 +53,25 @@ def test_opened_addresses_are_shown() -> None:
     told = explain(POLICY, "GET", Target(Origin("http", "10.0.0.1", 80), "/"))
     assert told.verdict is Reason.OK
     assert told.facts["opened addresses"] == "10.0.0.0/24"
+
+
+@pytest.mark.parametrize(
+    ("tool", "name", "verdict", "effect", "timeout"),
+    [
+        ("search", "docs.search", Reason.OK, Effect.READ, "3 s"),
+        ("other", "docs.other", Reason.TOOL_NOT_ALLOWED, Effect.WRITE, "8 s"),
+        ("a b", "docs", Reason.TOOL_NOT_ALLOWED, Effect.WRITE, "8 s"),
+        (None, "docs", Reason.OK, Effect.READ, "8 s"),
+    ],
+)
+def test_a_tool_of_an_mcp_server(
+    tool: str | None, name: str, verdict: Reason, effect: Effect, timeout: str
+) -> None:
+    policy = load_policy(
+        "tools:\n  allowlist: [docs.search]\n  timeouts_ms: {docs.search: 3000}\n  catalog:\n"
+        "    docs: {match: [{host: docs.example}], kind: mcp, tools: {search: {effect: read}}}\n"
+    )
+    target = parse_absolute("http://docs.example/mcp", "POST")
+    explained = explain(policy, "POST", target, tool)
+    assert (explained.tool, explained.verdict, explained.effect) == (name, verdict, effect)
+    assert explained.facts["timeout"] == timeout
