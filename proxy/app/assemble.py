@@ -63,10 +63,7 @@ class Telemetry:
 
     def adopt(self, policy: Policy, redactor: Redactor) -> None:
         """From now on, records are shown as this policy says."""
-        self.figures.know_tools(
-            policy.tools,
-            (variant.name for rule in policy.tools.values() for variant in rule.variants.values()),
-        )
+        self.figures.know_tools(policy.tools, policy.every_rule())
         self._redactor = redactor.hiding(self._hidden)
 
     def hide(self, known: Callable[[], tuple[str, ...]]) -> None:

@@ -121,6 +121,9 @@ def _add_policy_verbs(verbs: Verbs) -> None:
     explain.add_argument(
         "--run", metavar="ID", help="also what this run has left (asks the sidecar)"
     )
+    explain.add_argument(
+        "--mcp-tool", metavar="NAME", help="the tool that an MCP server is to call"
+    )
     explain.add_argument("--policy", metavar="FILE", help="the policy (TOOLBOOTH_POLICY)")
     _add_control(explain)
 

@@ -77,7 +77,7 @@ def explain_call(
     left, as the running sidecar knows it."""
     method = arguments.method.upper()
     target = _target(method, arguments.url)
-    explanation = explain(_policy(arguments.policy), method, target)
+    explanation = explain(_policy(arguments.policy), method, target, arguments.mcp_tool)
     run = client_of(arguments).run(arguments.run) if arguments.run else None
     allowed = explanation.verdict is Reason.OK
     if arguments.json:

@@ -99,7 +99,7 @@ class Operator:
 
     def _totals(self, policy: Policy) -> dict[str, int]:
         totals = dict.fromkeys(_TOTALS, 0)
-        for name in (*policy.tools, UNKNOWN_TOOL, OTHER_TOOL):
+        for name in (*policy.every_rule(), UNKNOWN_TOOL, OTHER_TOOL):
             figures = self.figures.tool_figures(name)
             for key in _TOTALS:
                 count = figures[key]
@@ -107,8 +107,8 @@ class Operator:
         return totals
 
     def rules(self) -> list[ToolRule]:
-        """The catalog in order, for `tool` one by one."""
-        return list(self.policy().tools.values())
+        """The catalog in order, named tools of MCP servers included, for `tool` one by one."""
+        return list(self.policy().every_rule().values())
 
     def tool(self, rule: ToolRule, engaged: Mapping[str, Switch]) -> View:
         """One tool: its rule, its figures, its state. `engaged`: every switch by key."""
@@ -124,7 +124,7 @@ class Operator:
 
     def tool_named(self, name: str) -> View:
         """One tool by name; 404 if the catalog does not have it."""
-        rule = self.policy().tools.get(name)
+        rule = self.policy().every_rule().get(name)
         if rule is None:
             raise failed(404, "tool_unknown", self._no_such_tool(name))
         return self.tool(rule, self.engaged())

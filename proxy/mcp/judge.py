@@ -11,8 +11,7 @@ from proxy.mcp.message import Message
 from proxy.model.call import Effect
 from proxy.model.errors import Refusal
 from proxy.model.reason import Reason
-from proxy.policy.authorize import is_name_allowed
-from proxy.policy.fields import MCP_TOOL_NAME
+from proxy.policy.authorize import authorize_mcp_tool, is_mcp_tool_name, is_name_allowed
 from proxy.policy.policy import Policy, ToolRule
 
 LIST = "tools/list"
@@ -34,12 +33,6 @@ def full_name(server: ToolRule, tool: str) -> str:
     return f"{server.name}.{tool}"
 
 
-def is_tool_name(name: str) -> bool:
-    """Can a tool be called that? What else there is in Unicode has no place in a policy, in a
-    header or in a label."""
-    return MCP_TOOL_NAME.fullmatch(name) is not None
-
-
 def rule_of(server: ToolRule, tool: str) -> ToolRule:
     """The rule of one tool: its own if the policy names it, else its server's."""
     return server.variants.get(tool, server)
@@ -51,7 +44,7 @@ def called(server: ToolRule, messages: Iterable[Message]) -> tuple[str, ...]:
     return tuple(
         full_name(server, message.name)
         for message in messages
-        if message.is_call and message.name is not None and is_tool_name(message.name)
+        if message.is_call and message.name is not None and is_mcp_tool_name(message.name)
     )
 
 
@@ -86,11 +79,10 @@ def judge_message(
     names: tuple[str, ...] = ()
     if message.is_call:
         tool = message.name or ""
-        if not is_tool_name(tool):
-            return _nameless(server)
+        refusal = authorize_mcp_tool(policy, server, tool)
+        if refusal is not None:
+            return refusal
         names = (full_name(server, tool),)
-        if not is_name_allowed(policy, names[0]):
-            return _not_allowed(names[0])
     elif not is_protocol(message) and not _is_whole_allowed(policy, server):
         return _not_whole(server)
     return switched_off(names, effect_of_message(server, message))
@@ -98,24 +90,6 @@ def judge_message(
 
 def _is_whole_allowed(policy: Policy, server: ToolRule) -> bool:
     return is_name_allowed(policy, server.name) or f"{server.name}.*" in policy.allowlist
-
-
-def _nameless(server: ToolRule) -> Refusal:
-    return Refusal(
-        Reason.TOOL_NOT_ALLOWED,
-        f"No tool of '{server.name}' can have this name; do not retry, use a name from its list of "
-        "tools.",
-        "tools.allowlist",
-    )
-
-
-def _not_allowed(name: str) -> Refusal:
-    return Refusal(
-        Reason.TOOL_NOT_ALLOWED,
-        f"Tool '{name}' is not on the allowlist; do not retry, ask the operator to allow it or use "
-        "another tool.",
-        "tools.allowlist",
-    )
 
 
 def _not_whole(server: ToolRule) -> Refusal:

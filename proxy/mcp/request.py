@@ -3,9 +3,10 @@
 import orjson
 
 from proxy.mcp.answer import answer_to, as_events, as_json, error_to
-from proxy.mcp.judge import LIST, LISTEN, full_name, is_tool_name, rule_of
+from proxy.mcp.judge import LIST, LISTEN, full_name, rule_of
 from proxy.mcp.message import BadJsonRpc, Message
 from proxy.model.errors import Refusal
+from proxy.policy.authorize import is_mcp_tool_name
 from proxy.policy.policy import ToolRule
 
 Key = tuple[type, str | int]  # of a request: the ids 1 and "1" are two
@@ -42,7 +43,7 @@ class McpRequest:
     def names(self) -> tuple[str, ...]:
         """Of each call, in order, in full; the server's where no tool can be called that."""
         return tuple(
-            full_name(self._server, name) if is_tool_name(name) else self._server.name
+            full_name(self._server, name) if is_mcp_tool_name(name) else self._server.name
             for name in (call.name or "" for call in self.calls)
         )
 

@@ -10,7 +10,6 @@ from proxy.mcp.judge import (
     called,
     effect_of_messages,
     full_name,
-    is_tool_name,
     judge_message,
     rule_of,
 )
@@ -25,7 +24,7 @@ from proxy.pipeline.admit import TIMEOUT, invite
 from proxy.pipeline.content import ContentFilter
 from proxy.pipeline.upload import Upload
 from proxy.pipeline.visit import Visit
-from proxy.policy.authorize import is_name_allowed
+from proxy.policy.authorize import authorize_mcp_tool
 from proxy.wire.body import Ends
 from proxy.wire.head import ResponseHead
 from proxy.wire.problem import problem_lines, status_line
@@ -156,7 +155,7 @@ def _may_list(visit: Visit, tool: str) -> bool:
     outlives policies."""
     booth, server = visit.booth, visit.live.rules[0]
     name = full_name(server, tool)
-    if not is_tool_name(tool) or not is_name_allowed(booth.policy, name):
+    if authorize_mcp_tool(booth.policy, server, tool) is not None:
         return False
     effect = rule_of(server, tool).effect or Effect.WRITE
     caller = visit.call.caller

@@ -4,6 +4,7 @@ from proxy.model.call import Mode, Target
 from proxy.model.errors import Refusal
 from proxy.model.reason import Reason
 from proxy.policy.address import judge_literal
+from proxy.policy.fields import MCP_TOOL_NAME
 from proxy.policy.match import is_gateway_call_covered
 from proxy.policy.path_glob import is_ambiguous_path
 from proxy.policy.policy import Policy, ToolRule
@@ -61,6 +62,33 @@ def is_name_allowed(policy: Policy, name: str) -> bool:
     """Is this tool name on the allowlist: itself, `*`, or a `PREFIX.*` over it? For names that the
     catalog does not hold, such as the tools of an MCP server."""
     return is_on_allowlist(policy.allowlist, name)
+
+
+def is_mcp_tool_name(name: str) -> bool:
+    """Can a tool of an MCP server be called that? What else there is in Unicode has no place in a
+    policy, in a header or in a label."""
+    return MCP_TOOL_NAME.fullmatch(name) is not None
+
+
+def authorize_mcp_tool(policy: Policy, server: ToolRule, tool: str) -> Refusal | None:
+    """May this tool of an MCP server be called? By its full name alone: that the server may be
+    spoken to allows none of its tools."""
+    if not is_mcp_tool_name(tool):
+        return Refusal(
+            Reason.TOOL_NOT_ALLOWED,
+            f"No tool of '{server.name}' can have this name; do not retry, use a name from its "
+            "list of tools.",
+            "tools.allowlist",
+        )
+    name = f"{server.name}.{tool}"
+    if is_name_allowed(policy, name):
+        return None
+    return Refusal(
+        Reason.TOOL_NOT_ALLOWED,
+        f"Tool '{name}' is not on the allowlist; do not retry, ask the operator to allow it or use "
+        "another tool.",
+        "tools.allowlist",
+    )
 
 
 def is_on_allowlist(allowlist: frozenset[str], name: str) -> bool:

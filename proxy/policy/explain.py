@@ -3,10 +3,17 @@ functions that decide in production. Switches, budgets and limits are not part o
 
 from typing import NamedTuple
 
-from proxy.model.call import Effect, Mode, Target, is_probe_host
+from proxy.model.call import Effect, Kind, Mode, Target, is_probe_host
 from proxy.model.errors import Refusal
 from proxy.model.reason import Reason
-from proxy.policy.authorize import authorize, authorize_tunnel, is_intercepted, tunnel_rule
+from proxy.policy.authorize import (
+    authorize,
+    authorize_mcp_tool,
+    authorize_tunnel,
+    is_intercepted,
+    is_mcp_tool_name,
+    tunnel_rule,
+)
 from proxy.policy.effect import effect_of
 from proxy.policy.match import find_tool, find_tunnel_tools
 from proxy.policy.policy import MICROS_PER_USD, Policy, RateRule, ToolRule
@@ -27,9 +34,11 @@ class Explanation(NamedTuple):
     facts: dict[str, str]
 
 
-def explain(policy: Policy, method: str, target: Target) -> Explanation:
+def explain(
+    policy: Policy, method: str, target: Target, mcp_tool: str | None = None
+) -> Explanation:
     """Judges one call without making it. `CONNECT` is judged as a tunnel, all else as a request
-    the proxy can read."""
+    the proxy can read. `mcp_tool`: the tool it calls, where it goes to an MCP server."""
     if is_probe_host(target.origin.host):
         return Explanation(None, Reason.OK, "", _PROBE, None, {})
     if method == "CONNECT":
@@ -41,7 +50,14 @@ def explain(policy: Policy, method: str, target: Target) -> Explanation:
             explanation.facts["tls"] = _TLS[is_intercepted(rules)]
         return explanation
     rule = find_tool(policy, target.origin, method, target.path)
-    return _explanation(rule, method, authorize(rule, Mode.ABSOLUTE, method, target))
+    refusal = authorize(rule, Mode.ABSOLUTE, method, target)
+    if mcp_tool is None or rule is None or rule.kind is not Kind.MCP:
+        return _explanation(rule, method, refusal)
+    refusal = refusal or authorize_mcp_tool(policy, rule, mcp_tool)
+    variant = rule.variants.get(mcp_tool, rule)
+    explained = _explanation(variant, method, refusal)
+    name = f"{rule.name}.{mcp_tool}" if is_mcp_tool_name(mcp_tool) else rule.name
+    return explained._replace(tool=name, effect=variant.effect or Effect.WRITE)
 
 
 def _explanation(rule: ToolRule | None, method: str, refusal: Refusal | None) -> Explanation:

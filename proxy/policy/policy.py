@@ -232,3 +232,13 @@ class Policy:
     budgets: BudgetRule
     observability: ObservabilityRule
     warnings: tuple[str, ...] = ()
+
+    def every_rule(self) -> dict[str, ToolRule]:
+        """The catalog in order, each MCP server followed by those of its tools that are named
+        somewhere. Made anew each time: for operators, not for calls."""
+        rules: dict[str, ToolRule] = {}
+        for name, rule in self.tools.items():
+            rules[name] = rule
+            for variant in rule.variants.values():
+                rules.setdefault(variant.name, variant)
+        return rules

@@ -8,6 +8,7 @@ import pytest
 
 from proxy.app.assemble import swap_policy
 from proxy.policy.compile import load_policy
+from tests.fakes.mcp import STREAM, call, chunk, mcp_policy, post, request
 from tests.fakes.origin import Origin, OriginConnection, answer_all
 from tests.fakes.sidecar import Sidecar, policy_text, read_answer
 
@@ -189,3 +190,38 @@ async def test_a_new_policy_s_redactor_knows_the_secrets_at_once(
                 )
                 assert sidecar.telemetry.recent.find()[0]["path"] == "/a/[redacted:secret]"
                 swap(sidecar, text + "runtime: {env: {AGENT_MAX_STEPS: 9}}\n")
+
+
+async def _mcp_stream(connection: OriginConnection) -> None:
+    await connection.read_head()
+    await connection.send(STREAM + chunk(b": hello\n\n"))
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(
+    ("message", "allowlist", "ends"),
+    [
+        (call("search"), "docs.delete", True),
+        (call("search"), "docs", True),
+        (call("search"), "docs.*", False),
+        (request("resources/read"), "docs.search", True),
+        (request("resources/read"), "docs", False),
+        (request("subscriptions/listen"), "docs.delete", False),
+    ],
+)
+async def test_a_call_of_an_mcp_tool_that_the_new_policy_refuses_ends(
+    message: object, allowlist: str, ends: bool
+) -> None:
+    async with (
+        Origin(_mcp_stream) as origin,
+        Sidecar(mcp_policy(origin.port, allowlist="docs, docs.search")) as sidecar,
+    ):
+        reader, writer = await sidecar.open()
+        writer.write(post(origin.port, message))
+        await reader.readuntil(b": hello\n\n")
+        swap(sidecar, mcp_policy(origin.port, allowlist=allowlist))
+        (live,) = sidecar.booth.live
+        assert (live.stopped is not None) is ends
+        if ends:
+            assert b"tool_not_allowed" in await reader.readuntil(b"0\r\n\r\n")
+        writer.close()

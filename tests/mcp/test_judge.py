@@ -6,7 +6,6 @@ from proxy.mcp.judge import (
     called,
     effect_of_message,
     effect_of_messages,
-    is_tool_name,
     judge_message,
     rule_of,
 )
@@ -112,4 +111,3 @@ def test_a_tool_the_policy_does_not_name_goes_by_its_server() -> None:
     server = server_of(a_policy("docs.search"))
     assert rule_of(server, "search").name == "docs.search"
     assert rule_of(server, "other") is server
-    assert not is_tool_name("a b")

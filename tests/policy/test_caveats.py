@@ -153,3 +153,46 @@ def test_an_entry_with_a_gateway_path_is_not_dead() -> None:
         policy_of("a: {match: [{host: x}]}\nb: {match: [{host: x}], upstream: http://x}").warnings
         == ()
     )
+
+
+def mcp_warnings(allowlist: str, sections: str = "", entry: str = "upstream: https://x") -> str:
+    text = f"tools:\n  allowlist: [{allowlist}]\n{sections}  catalog:\n    docs: {{kind: mcp, "
+    return "\n".join(load_policy(f"{text}{entry}}}\n").warnings)
+
+
+@pytest.mark.parametrize(
+    ("allowlist", "warns"),
+    [("docs", True), ("docs, docs.search", False), ("docs.*", False), ('"*"', False)],
+)
+def test_a_server_without_a_tool_to_call_is_told(allowlist: str, warns: bool) -> None:
+    assert ("none of its tools be called" in mcp_warnings(allowlist)) is warns
+
+
+def test_what_is_said_of_a_tool_of_an_mcp_server_has_an_effect() -> None:
+    sections = (
+        "  timeouts_ms: {docs.search: 1000}\n  rate_limits: {docs.search: {requests: 1}}\n"
+        "  concurrency: {docs.search: 1}\n  retries: {docs.search: {max: 0}}\n"
+        "  disabled: [docs.other]\n"
+    )
+    assert mcp_warnings("docs.search", sections) == ""
+
+
+@pytest.mark.parametrize(
+    ("entry", "warns"),
+    [
+        ("match: [{host: x.example}]", True),
+        ("match: [{host: x.example}], intercept_tls: true", False),
+        ("match: [{host: x.example, ports: [80]}]", False),
+        ("upstream: https://x.example", False),
+    ],
+)
+def test_tools_that_a_tunnel_would_hide_are_told(entry: str, warns: bool) -> None:
+    assert ("not seen inside a TLS tunnel" in mcp_warnings("docs.*", entry=entry)) is warns
+
+
+def test_a_tool_called_like_another_entry_is_told() -> None:
+    text = (
+        "tools:\n  allowlist: [docs.search]\n  catalog:\n"
+        "    docs: {kind: mcp, upstream: https://x}\n    docs.search: {upstream: https://y}\n"
+    )
+    assert any("called like another" in warning for warning in load_policy(text).warnings)

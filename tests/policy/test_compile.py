@@ -235,3 +235,54 @@ def test_nothing_of_that_is_on_unless_it_is_asked_for() -> None:
     assert (rule.credentials, rule.trust_file, rule.tunnel) == (None, None, TunnelRule())
     assert not rule.tunnel.raw
     assert rule.mcp_tools == {}
+
+
+MCP = """tools:
+  allowlist: ["docs.search", "docs.a.b", "docs.*", "docs2.x"]
+  disabled: ["docs.off"]
+  timeouts_ms: {default: 8000, docs: 4000, docs.slow: {call: 60000}}
+  retries: {max: 2, docs.search: {max: 0}}
+  rate_limits: {docs: {requests: 9, per_seconds: 2}, docs.search: {requests: 1}}
+  concurrency: {default: 7, docs.slow: 2}
+  catalog:
+    docs:
+      upstream: https://x
+      kind: mcp
+      effect: write
+      cost_usd: 0.5
+      tools: {search: {effect: read}, buy: {cost_usd: 2}}
+    other: {upstream: https://y}
+"""
+
+
+def test_a_tool_of_an_mcp_server_that_is_named_anywhere_has_a_rule() -> None:
+    policy = load_policy(MCP)
+    docs = policy.tools["docs"]
+    assert sorted(docs.variants) == ["a.b", "buy", "off", "search", "slow"]
+    assert {variant.name for variant in docs.variants.values()} == {
+        "docs.a.b", "docs.buy", "docs.off", "docs.search", "docs.slow",
+    }  # fmt: skip
+    assert list(policy.tools) == ["docs", "other"]
+    assert policy.tools["other"].variants == {}
+    names = ["docs", "docs.a.b", "docs.buy", "docs.off", "docs.search", "docs.slow", "other"]
+    assert list(policy.every_rule()) == names
+
+
+def test_it_says_what_is_said_of_it_and_else_what_its_server_says() -> None:
+    variants = load_policy(MCP).tools["docs"].variants
+    search, slow, buy = variants["search"], variants["slow"], variants["buy"]
+    assert (search.effect, buy.effect) == (Effect.READ, Effect.WRITE)
+    assert (search.cost_micros, buy.cost_micros) == (500_000, 2_000_000)
+    assert (search.timeouts.call_s, slow.timeouts.call_s) == (4.0, 60.0)
+    assert (search.retries.max_retries, slow.retries.max_retries) == (0, 2)
+    assert search.rate is not None
+    assert (search.rate.requests, search.rate.per_s) == (1, 2.0)
+    assert (search.concurrency, slow.concurrency) == (7, 2)
+
+
+def test_a_limit_that_is_not_its_own_is_shared_with_its_server() -> None:
+    docs = load_policy(MCP).tools["docs"]
+    search, slow = docs.variants["search"], docs.variants["slow"]
+    assert (docs.rate_name, docs.slots_name) == ("docs", "docs")
+    assert (search.rate_name, search.slots_name) == ("docs.search", "docs")
+    assert (slow.rate_name, slow.slots_name) == ("docs", "docs.slow")

@@ -8,6 +8,7 @@ TOOLS = policy_of("""
     plain: {upstream: http://x}
     reader: {upstream: http://x, effect: read}
     writer: {upstream: http://x, effect: write}
+    server: {upstream: http://x, effect: write, kind: mcp}
 """).tools
 
 
@@ -24,6 +25,7 @@ TOOLS = policy_of("""
         ("reader", "POST", Effect.READ),
         ("reader", "CONNECT", Effect.READ),
         ("writer", "GET", Effect.WRITE),
+        ("server", "POST", Effect.READ),
     ],
 )
 def test_effect(tool: str, method: str, effect: Effect) -> None:

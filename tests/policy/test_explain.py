@@ -1,6 +1,10 @@
+import pytest
+
 from proxy.model.call import Effect, Origin, Target
 from proxy.model.reason import Reason
+from proxy.policy.compile import load_policy
 from proxy.policy.explain import explain
+from proxy.wire.target import parse_absolute
 from tests.policy.documents import policy_of
 
 POLICY = policy_of(
@@ -73,3 +77,25 @@ def test_a_tunnel_that_is_read_is_told_from_an_opaque_one() -> None:
     assert (told["s.example"].tool, told["s.example"].verdict) == ("open", Reason.OK)
     assert told["s.example"].facts["tls"] == "intercepted, each request inside is judged"
     assert told["p.example"].facts["tls"] == "an opaque tunnel"
+
+
+@pytest.mark.parametrize(
+    ("tool", "name", "verdict", "effect", "timeout"),
+    [
+        ("search", "docs.search", Reason.OK, Effect.READ, "3 s"),
+        ("other", "docs.other", Reason.TOOL_NOT_ALLOWED, Effect.WRITE, "8 s"),
+        ("a b", "docs", Reason.TOOL_NOT_ALLOWED, Effect.WRITE, "8 s"),
+        (None, "docs", Reason.OK, Effect.READ, "8 s"),
+    ],
+)
+def test_a_tool_of_an_mcp_server(
+    tool: str | None, name: str, verdict: Reason, effect: Effect, timeout: str
+) -> None:
+    policy = load_policy(
+        "tools:\n  allowlist: [docs.search]\n  timeouts_ms: {docs.search: 3000}\n  catalog:\n"
+        "    docs: {match: [{host: docs.example}], kind: mcp, tools: {search: {effect: read}}}\n"
+    )
+    target = parse_absolute("http://docs.example/mcp", "POST")
+    explained = explain(policy, "POST", target, tool)
+    assert (explained.tool, explained.verdict, explained.effect) == (name, verdict, effect)
+    assert explained.facts["timeout"] == timeout

@@ -52,6 +52,8 @@ async def obey(client: Any, order: dict[str, Any]) -> dict[str, Any]:
 
     async def on_progress(done: float, total: float | None, message: str | None) -> None:
         heard.append(message or "")
+        if order.pop("announce", None):
+            say({"heard": message})
         if order.get("then"):  # in the middle of the call: only heard at once is this reached
             others.append(asyncio.create_task(client.call_tool(order.pop("then"), {})))
 

@@ -175,3 +175,56 @@ def test_progress_streams_through(
         said = client.call("steps", then="release")
         assert said["text"] == "all steps taken"
         assert said["progress"] == ["half way", "done"]
+
+
+@pytest.mark.parametrize(("sdk", "mode", "server", "words", "way"), LINE_UP)
+def test_limits_reach_the_model_and_the_session_lives_on(
+    sdk: str, mode: str, server: str, words: tuple[str, ...], way: str, tmp_path: Path
+) -> None:
+    """Rate limited, spent, and beyond single tools: each is told, none ends the session."""
+    sections = "  rate_limits: {docs.steps: {requests: 1, per_seconds: 600}}\n"
+    with mcp_server(server, *words) as port:
+        text = policy(port, env="AGENT_MAX_TOOL_CALLS: 4", sections=sections)
+        with running(tmp_path, text) as sidecar, client_of(sidecar, sdk, mode, way, port) as client:
+            assert client.call("release")["text"] == "released"
+            assert client.call("steps")["text"] == "all steps taken"
+            limited = client.call("steps")
+            assert limited["meta"]["toolbooth/code"] == "rate_limited"
+            assert limited["meta"]["toolbooth/retry_after_ms"] > 1000
+            client.order(do="read", uri="docs://one")
+            beyond = client.answer()
+            assert (beyond["rpc_code"], "Only single tools" in beyond["raised"]) == (-33001, True)
+            codes = [
+                client.call("search", arguments={"q": "a"})["meta"].get("toolbooth/code")
+                for _ in range(3)
+            ]
+            assert codes == [None, None, "max_tool_calls"]
+            assert "search" in client.tools()
+
+
+@pytest.mark.parametrize(("sdk", "mode", "server", "words", "way"), LINE_UP)
+def test_a_kill_ends_a_call_under_way(
+    sdk: str, mode: str, server: str, words: tuple[str, ...], way: str, tmp_path: Path
+) -> None:
+    """Within a second, with the reason for the model; the next call of another tool works. Then
+    the server as a whole is switched off, and after that everything."""
+    if "json" in words:
+        pytest.skip("a server that answers in JSON gives no sign of life to wait for")
+    with (
+        mcp_server(server, *words) as port,
+        running(tmp_path, policy(port)) as sidecar,
+        client_of(sidecar, sdk, mode, way, port) as client,
+    ):
+        client.order(do="call", name="hang", announce=True)
+        assert client.answer() == {"heard": "still here"}
+        assert sidecar.toolbooth("kill", "docs.hang", "--reason", "it hangs").returncode == 0
+        ended = client.answer()
+        assert (ended["is_error"], ended["meta"]["toolbooth/code"]) == (True, "tool_disabled")
+        assert "it hangs" in ended["text"]
+        assert not client.call("search", arguments={"q": "a"})["is_error"]
+        for words_of_kill, code in ((["docs"], "tool_disabled"), (["--all"], "all_disabled")):
+            sidecar.toolbooth("kill", *words_of_kill, "--reason", "an incident")
+            refused = client.call("search", arguments={"q": "a"})
+            assert refused["meta"]["toolbooth/code"] == code
+            sidecar.toolbooth("revive", *words_of_kill)
+            assert not client.call("search", arguments={"q": "a"})["is_error"]

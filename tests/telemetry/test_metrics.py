@@ -199,3 +199,15 @@ class TestToolFigures:
             "calls": 0, "errors": 0, "refusals": 0, "attempts": 0, "p50_ms": None, "p95_ms": None,
             "p99_ms": None, "in_flight": 0,
         }  # fmt: skip
+
+
+def test_a_tool_of_an_mcp_server_counts_for_itself_only_if_the_policy_names_it() -> None:
+    figures = Figures()
+    figures.know_tools(["docs"], ["docs.search"])
+    for tool in ("docs.search", "docs.search.x", "docs.other", "docs", "made.up"):
+        figures.observe(make_record(tool=tool))
+    page = samples(figures)
+    calls = {
+        key[-1]: int(value) for key, value in page.items() if key[0] == "toolbooth_calls_total"
+    }
+    assert calls == {"docs.search": 1, "docs": 3, "_unknown": 1}
