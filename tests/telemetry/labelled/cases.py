@@ -40,7 +40,7 @@ def _placed(maker: Maker, context: Context, rng: Random) -> Case:
             maker.kind,
             context.media,
             context.text.replace("{S}", half),
-            (half,),
+            _secrets(half, half),
             context.keep,
             True,
         )
@@ -51,13 +51,14 @@ def _secrets(value: str, written: str) -> tuple[str, ...]:
     """The lines of armour say what they are; secret is what stands between them. A URL with a
     secret in it is known by its host; only its end is secret."""
     if value.startswith("-----"):
-        lines = [line for line in value.split("\n") if len(line) > 60]
+        key = value.partition("-----END")[0]  # a certificate behind it is public
+        lines = [line for line in key.split("\n") if len(line) > 60]
         return (*lines, written) if written != value and "\\n" not in written else tuple(lines)
     if value.startswith("https://"):
         secret = value[8:40] if "@" in value else value[-20:]
         return (secret,)
     if value.startswith("sv="):
-        return (value[-40:],)
+        return (value.partition("&sig=")[2],)
     return (value,) if value == written else (value, written)
 
 

@@ -252,7 +252,7 @@ PEOPLE_TUNED: tuple[Written, ...] = (
     Written("phone", _phone("tel:+4930@######"), "text", "<a href=\"{S}\">call</a>", (">call</a>",)),
     Written("phone", _phone("0# ## ## ## ##".replace("#", "@", 1)), "text", "appelez le {S} demain", ("appelez le ", " demain")),
     Written("card", card("4", 16, (4, 4, 4, 4)), "text", "2 x {S}, exp 01/29", ("2 x ", ", exp 01/29")),
-    Written("card", card("35", 16), "application/json", '{"items":[{"n":{S}}],"ok":true}', ('"ok":true',)),
+    Written("card", card("3530", 16), "application/json", '{"items":[{"n":{S}}],"ok":true}', ('"ok":true',)),
     Written("us ssn", _ssn, "text", "applicant {S} (verified)", ("applicant ", " (verified)")),
     Written("national id", _dni, "text", "DNI: {S}.", ("DNI: ",)),
     Written("national id", lambda r: drawn(r, _D, 9), "application/json", '{"passport_number":"{S}","age":7}', ('"age":7',)),
