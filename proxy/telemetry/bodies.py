@@ -110,10 +110,12 @@ class BodyText:
     def _object(self, value: dict[str, object], depth: int, embedded: int) -> dict[str, object]:
         named = value.get("name", value.get("key"))  # {"name": "password", "value": ...}
         hide_value = isinstance(named, str) and self._is_sensitive(named)
+        secret_object = value.get("kind") == "Secret"  # of Kubernetes: base64 under any key
         result: dict[str, object] = {}
         for key, item in value.items():
             shown, sensitive = self._key(key) if len(key) <= _LONGEST_KEY else self._judged(key)
             hidden = sensitive or (hide_value and key == "value")
+            hidden = hidden or (secret_object and key in ("data", "stringData"))
             if hidden and item is not None and not isinstance(item, bool):
                 result[shown] = MASK
             else:

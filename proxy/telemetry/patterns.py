@@ -10,67 +10,60 @@ import base64
 import binascii
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
 
+from proxy.telemetry.national import NATIONAL, national_ids
 from proxy.telemetry.personal import (
     Found,
     Span,
     cards,
     emails,
+    first_group,
     ibans,
     phones,
     social_security,
 )
-
-Check = Callable[[Found], Iterable[Span]]
-
-
-def whole(found: Found) -> Iterator[Span]:
-    """The match itself, no closer look."""
-    yield found.span()
-
-
-class Pattern(NamedTuple):
-    """`kind` names the finding, `regex` finds candidates, `check` yields the spans to mask."""
-
-    kind: str
-    regex: str
-    check: Check = whole
-
+from proxy.telemetry.vendors import VENDORS, Shape
 
 # Words that end the name of a secret. `tokens`, `token_type`, `secretary` do not end in one.
 _STRONG = (
     r"(?:pass(?:word|wd|phrase|code)|pwd|secret(?:[_-]?(?:access[_-]?)?key)?|token|"
-    r"(?:api|access|private|signing|encryption|account|license|shared|master)[_.-]?key|"
+    r"(?:api|access|private|signing|encryption|account|license|shared|master|storage)[_.-]?key|"
     r"authorization|credentials?|(?:session|php|jsession)[_-]?(?:sess)?id|connection[_-]?string|"
     r"ssn|cvv2?|cvc)"
 )
-_WEAK = r"\b(?:key|auth|pass|sig|signature|sid)"
+_WEAK = r"(?:\b|_)(?:key|auth|pass|sig|signature|sid)"
 _ASSIGN = r'[0-9]{0,3}\\{0,8}["\']?[ \t]{0,8}(:=|=>|==?|:)[ \t]{0,8}'
 _SCHEME = r"(?:(?:bearer|basic|token|apikey|digest|negotiate)[ \t]+)?"
-_VALUE = (
-    r'("(?:[^"\\]|\\[\s\S])*"?'  # quoted; without an end quote it runs to the end of the text
+_QUOTED = (
+    r'"(?:[^"\\]|\\[\s\S])*"?'  # without an end quote it runs to the end of the text
     r"|'(?:[^'\\]|\\[\s\S])*'?"
     r'|\\+"[^"]*"?'  # quoted inside of a quoted text
-    r"|" + _SCHEME + r"[^\s\"'&,;<>]+)"
 )
+_BLOCK = r"[|>][+-]?[0-9]?[ \t]*\r?\n[ \t]+[^\s]"  # YAML's block of lines; the check reads on
+_VALUE = rf"({_QUOTED}|{_BLOCK}|{_SCHEME}[^\s\"'&,;<>]+)"
+_NAME = r"[A-Za-z0-9_.:-]*"
 
 # After a colon these words start a sentence, not a secret.
 _PROSE_TEXT = (
     "a an and are as at be by can cannot do does expired failed for from has have how if in "
     "incorrect include invalid is it its malformed may missing must name never no not of on only "
     "optional or please required should string strings the this to too type used was what when "
-    "which will with wrong yes you your same-origin omit number boolean object"
+    "which will with wrong yes you your same-origin include omit number boolean object"
 )
 _PROSE = frozenset(_PROSE_TEXT.split())
-_NOTHING = frozenset(("true", "false", "null", "none", "nil", "undefined"))
+_NOTHING_TEXT = "true false null none nil undefined string str bytes secretstr"  # and types
+_NOTHING = frozenset(_NOTHING_TEXT.split())
+_BLOCK_START = ("|", ">")
 
 
 def assigned(found: Found) -> Iterator[Span]:
     """The value after `password=` or `"api_key":`, unless it is a plain word of a sentence."""
     start, end = found.span(2)
     value = found.group(2).strip("\\\"' \t")
+    if value.startswith(_BLOCK_START) and "\n" in value:
+        yield _block(found.string, end - 1)
+        return
     lowered = value.rstrip(".,!?)").lower()
     if not value or value.startswith(("[redacted", ":")) or lowered in _NOTHING:
         return
@@ -79,6 +72,16 @@ def assigned(found: Found) -> Iterator[Span]:
     if found.group(1) != "=" and lowered in _PROSE:
         return
     yield start, end
+
+
+def _block(text: str, start: int) -> Span:
+    """The lines from here on that are indented as deep as the first."""
+    line = text.rfind("\n", 0, start) + 1
+    indent = text[line:start]
+    end = text.find("\n", start)
+    while end >= 0 and text.startswith(indent, end + 1):
+        end = text.find("\n", end + 1)
+    return start, end if end >= 0 else len(text)
 
 
 def weakly_assigned(found: Found) -> Iterator[Span]:
@@ -119,11 +122,14 @@ def basic_word(found: Found) -> Iterator[Span]:
         yield found.span()
 
 
-def not_plain_words(found: Found) -> Iterator[Span]:
-    """A token with a digit or both cases: `sk-` also starts class names of style sheets."""
-    body = found.group()[3:]
-    if any(char.isdigit() for char in body) or (body.lower() != body and body.upper() != body):
-        yield found.span()
+def no_plain_word(found: Found) -> Iterator[Span]:
+    """What a sentence calls a password, if it does not look like the next word of the sentence:
+    `the password is hunter2`, not `the password is well-known`."""
+    start, end = found.span(1)
+    value = found.group(1).strip("\"'`").rstrip(".,:!?)")
+    letters = value.replace("-", "").replace("'", "")
+    if value.lower() not in _PROSE | _NOTHING and not (letters.isalpha() and letters[1:].islower()):
+        yield start, end
 
 
 def forty_random(found: Found) -> Iterator[Span]:
@@ -131,59 +137,48 @@ def forty_random(found: Found) -> Iterator[Span]:
     A hex digest has one case; a path or an identifier repeats its letters."""
     text, (start, end) = found.string, found.span(1)
     value = text[start:end]
+    if value.lower() == value or value.upper() == value:
+        return
     around = text[max(0, start - 1) : start] + text[end : end + 1]
     if any(char.isalnum() or char in "/+=_.-" for char in around.replace("=", "", 1)):
         return
     counts = Counter(value).values()
     entropy = -sum(n / 40 * math.log2(n / 40) for n in counts)
-    classes = (str.isupper, str.islower, str.isdigit)
-    if entropy >= 4.4 and all(any(is_class(char) for char in value) for is_class in classes):
+    if entropy >= 4.4 and any(char.isdigit() for char in value):
         yield start, end
-
-
-def first_group(found: Found) -> Iterator[Span]:
-    """The part in parentheses."""
-    yield found.span(1)
 
 
 _PEM = (
     r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
     r"[\s\S]*?(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\z)"
 )
-_VENDOR = (
-    r"\b(?:npm_[A-Za-z0-9]{30,}|pypi-AgE[A-Za-z0-9_-]{16,}|hf_[A-Za-z0-9]{30,}"
-    r"|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}|do[opr]_v1_[a-f0-9]{40,}"
-    r"|shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}|dckr_pat_[A-Za-z0-9_-]{20,}"
-    r"|(?:bot)?[0-9]{8,10}:AA[A-Za-z0-9_-]{33}|eyJrIjoi[A-Za-z0-9=]{20,})"
+_TAGGED = rf"""(?i)\b(?:name|key|id)=["']{_NAME}{_STRONG}["'][^<>]*?\svalue=({_QUOTED})"""
+_FIELD = rf"""(?i)\btype=["']password["'][^<>]*?\svalue=({_QUOTED})"""
+_LISTED = (
+    rf"""(?i)\bname:[ \t]*["']?{_NAME}{_STRONG}["']?[ \t]*\r?\n[ \t]*value()?:[ \t]*{_VALUE}"""
 )
+_SAID = rf"(?i)\b{_STRONG}[ \t]+(?:is|was|to|=)[ \t]+[\"'`]?([^\s\"'`,;<>]{{4,}})"
+_LOGIN = r"(?:\s-[uU]|--(?:proxy-)?user)[ =][\"']?[^\s:\"']+:([^\s\"']+)"
 
-CREDENTIALS: tuple[Pattern, ...] = (
-    Pattern("private_key", _PEM),
-    Pattern("jwt", r"\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){1,4}"),
-    Pattern("aws_key", r"\b(?:AKIA|ASIA|ABIA|ACCA|AROA|AIDA)[A-Z0-9]{16}\b"),
-    Pattern("github_token", r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,})"),
-    Pattern("gitlab_token", r"\bgl(?:pat|dt|rt|ptt|soat|cbt|ft|agent|imt)-[A-Za-z0-9_-]{16,}"),
-    Pattern("slack_token", r"\b(?:xox[abeoprs]|xapp)-[A-Za-z0-9-]{10,}"),
-    Pattern(
-        "slack_token", r"hooks\.slack\.com/(?:services|workflows)/([A-Za-z0-9/_-]+)", first_group
-    ),
-    Pattern("stripe_key", r"\b(?:(?:sk|rk)_(?:live|test)_|whsec_)[A-Za-z0-9]{10,}"),
-    Pattern("anthropic_key", r"\bsk-ant-[A-Za-z0-9_-]{8,}"),
-    Pattern("openai_key", r"\bsk-[A-Za-z0-9_-]{20,}", not_plain_words),
-    Pattern(
-        "google_key", r"\b(?:AIza[A-Za-z0-9_-]{30,}|ya29\.[A-Za-z0-9_-]{16,}|GOCSPX-[\w-]{16,})"
-    ),
-    Pattern("token", _VENDOR),
-    Pattern("userinfo", r"[A-Za-z][A-Za-z0-9+.-]*://([^\s/?#\"'<>]+)@", first_group),
-    Pattern("bearer", r"(?i)\bbearer[ \t]+([a-z0-9._~+/-]{6,}=*)", credential_word),
-    Pattern("basic", r"(?i)\bbasic[ \t]+([a-z0-9+/_-]{8,}={0,2})", basic_word),
-    Pattern("secret", f"(?i){_STRONG}{_ASSIGN}{_VALUE}", assigned),
-    Pattern("secret", f"(?i){_WEAK}{_ASSIGN}{_VALUE}", weakly_assigned),
-    Pattern("secret", rf"(?i)<[a-z0-9_:.-]{{0,40}}{_STRONG}>\s*([^<\s][^<]*)", first_group),
-    Pattern("secret", rf"(?i)--(?:[a-z]+-)*{_STRONG}[ \t]+([^\s-][^\s]*)", first_group),
-    # Last: the vaguest, it would take pieces of the others.
-    Pattern("aws_secret", r"([A-Za-z0-9/+]{40})", forty_random),
+CREDENTIALS: tuple[Shape, ...] = (
+    Shape("private_key", _PEM),
+    Shape("jwt", r"\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){1,4}"),
+    *VENDORS,
+    Shape("userinfo", r"[A-Za-z][A-Za-z0-9+.-]*://([^\s/?#\"'<>]+)@", first_group),
+    Shape("bearer", r"(?i)\bbearer[ \t]+([a-z0-9._~+/-]{6,}=*)", credential_word),
+    Shape("basic", r"(?i)\bbasic[ \t]+([a-z0-9+/_-]{8,}={0,2})", basic_word),
+    Shape("secret", f"(?i){_STRONG}{_ASSIGN}{_VALUE}", assigned),
+    Shape("secret", f"(?i){_WEAK}{_ASSIGN}{_VALUE}", weakly_assigned),
+    Shape("secret", rf"(?i)<[a-z0-9_:.-]{{0,40}}{_STRONG}>\s*([^<\s][^<]*)", first_group),
+    Shape("secret", rf"(?i)--(?:[a-z]+-)*{_STRONG}[ \t]+([^\s-][^\s]*)", first_group),
+    Shape("secret", _TAGGED, first_group),
+    Shape("secret", _FIELD, first_group),
+    Shape("secret", _LISTED, assigned),
+    Shape("secret", _SAID, no_plain_word),
+    Shape("secret", _LOGIN, first_group),
 )
+# Last of all: the vaguest, it would take pieces of the others.
+VAGUE: tuple[Shape, ...] = (Shape("aws_secret", r"([A-Za-z0-9/+]{40})", forty_random),)
 
 # "Not ASCII" stands for the letters of other scripts: Unicode's letter classes would make the
 # automaton fifty times larger and every search thirty times slower.
@@ -198,10 +193,11 @@ _PHONE = (
     r"[.:=]{0,2} {0,2})(\(?[0-9](?:[ ().-]{0,2}[0-9]){6,14})"
 )
 
-PERSONAL: tuple[Pattern, ...] = (
-    Pattern("email", _EMAIL, emails),
-    Pattern("iban", r"(?i)\b[a-z]{2}[0-9]{2}[ -]?[a-z0-9]{2}", ibans),
-    Pattern("card", r"[0-9](?:[ -]?[0-9]){12,}", cards),
-    Pattern("ssn", r"\b[0-9]{3}-[0-9]{2}-[0-9]{4}\b", social_security),
-    Pattern("phone", _PHONE, phones),
+PERSONAL: tuple[Shape, ...] = (
+    Shape("email", _EMAIL, emails),
+    Shape("iban", r"(?i)\b[a-z]{2}[0-9]{2}[ -]?[a-z0-9]{2}", ibans),
+    Shape("card", r"[0-9](?:[ -]?[0-9]){12,}", cards),
+    Shape("ssn", r"\b[0-9]{3}-[0-9]{2}-[0-9]{4}\b", social_security),
+    Shape("national_id", NATIONAL, national_ids),
+    Shape("phone", _PHONE, phones),
 )

@@ -6,7 +6,7 @@ readable. Each looks at a bounded window around its candidate.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 Span = tuple[int, int]
@@ -24,6 +24,19 @@ class Found(Protocol):
 
     def group(self, group: int = 0, /) -> str:
         """What a group matched."""
+
+
+Check = Callable[[Found], Iterable[Span]]
+
+
+def whole(found: Found) -> Iterator[Span]:
+    """The match itself, no closer look."""
+    yield found.span()
+
+
+def first_group(found: Found) -> Iterator[Span]:
+    """The part in parentheses."""
+    yield found.span(1)
 
 
 _GROUPS = re.compile(r"[0-9]+")
@@ -83,7 +96,7 @@ def _stands_alone(text: str, span: Span) -> bool:
     return not (after[:1] in ("-", ".") and after[1:].isalnum())
 
 
-def _in_a_code(text: str, start: int, end: int) -> bool:
+def in_a_code(text: str, start: int, end: int) -> bool:
     """A piece of a word, of a dashed code with letters, or of a decimal number. A dash and more
     digits is not a code: that is how numbers stand in lists."""
     before, after = text[max(0, start - 2) : start], text[end : end + 2]
@@ -110,7 +123,7 @@ def cards(found: Found) -> Iterator[Span]:
             digits += text[left:right]
             if len(digits) > 19:
                 break
-            if len(digits) >= 13 and is_card(digits) and not _in_a_code(text, begin, right):
+            if len(digits) >= 13 and is_card(digits) and not in_a_code(text, begin, right):
                 yield begin, right
                 masked_to = right
                 break

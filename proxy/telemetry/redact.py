@@ -15,10 +15,12 @@ from urllib.parse import unquote
 from proxy.policy.policy import RedactRule
 from proxy.telemetry.bodies import BodyText
 from proxy.telemetry.content import open_body
+from proxy.telemetry.encoded import ENCODED, EncodedText
 from proxy.telemetry.matcher import Matcher, custom_patterns
 from proxy.telemetry.memo import Memo
-from proxy.telemetry.patterns import CREDENTIALS, PERSONAL
+from proxy.telemetry.patterns import CREDENTIALS, PERSONAL, VAGUE
 from proxy.telemetry.sensitive import MASK, SensitiveNames
+from proxy.telemetry.vendors import Shape
 from proxy.telemetry.visible import shown, visible_line, visible_text
 
 _LONGEST_PATH = 4096
@@ -45,7 +47,9 @@ class Redactor:
 
     def __init__(self, rule: RedactRule, body_limit_bytes: int = 8192) -> None:
         own = custom_patterns(rule.patterns)
-        self._matcher = Matcher(own + CREDENTIALS + (PERSONAL if rule.pii else ()))
+        known = own + CREDENTIALS + (PERSONAL if rule.pii else ())
+        inside = EncodedText(Matcher(known + VAGUE).finds_nothing)
+        self._matcher = Matcher((*known, Shape("encoded", ENCODED, inside), *VAGUE))
         self._names = SensitiveNames(rule.headers, rule.json_keys)
         self._bodies = BodyText(self.text, self._names.key)
         self._limit_bytes = 4 * max(body_limit_bytes, 1024)

@@ -33,6 +33,7 @@ _KEYS_TEXT = (
     "passportnumber cardnumber creditcard creditcardnumber ccnumber pan cvv cvv2 cvc cvccode "
     "securitycode cardcode pin pincode otp totp mfacode iban accountnumber bankaccount "
     "routingnumber signature sig webhooksecret clientassertion codeverifier "
+    "storagekey appkey applicationkey subscriptionkey webhookurl phpsessid jsessionid connectsid "
     "samlresponse mnemonic seedphrase recoverycode recoverycodes backupcodes"
 )
 _KEYS = frozenset(_KEYS_TEXT.split())
