@@ -40,6 +40,7 @@ def first_group(found: Found) -> Iterator[Span]:
 
 
 _GROUPS = re.compile(r"[0-9]+")
+_NEXT_GROUP = re.compile(r" [0-9]")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _FILE_SUFFIXES_TEXT = (
     "png jpg jpeg gif svg webp ico css js mjs ts tsx jsx json map html htm md txt pdf zip"
@@ -93,7 +94,9 @@ def _stands_alone(text: str, span: Span) -> bool:
         return False
     if before[-1:] in ("-", ".") and before[:1].isalnum() and len(before) == 2:
         return False
-    return not (after[:1] in ("-", ".") and after[1:].isalnum())
+    return not (
+        (after[:1] == "-" and after[1:].isalnum()) or (after[:1] == "." and after[1:].isdigit())
+    )
 
 
 def in_a_code(text: str, start: int, end: int) -> bool:
@@ -165,6 +168,8 @@ def phones(found: Found) -> Iterator[Span]:
     before = found.string[max(0, span[0] - 1) : span[0]]
     if not 7 <= count <= 15 or _DATE.search(text) or before == "+":
         return
+    if text[0] == "0" and _NEXT_GROUP.match(found.string, span[1]):
+        return  # the middle of a longer number in groups
     if _stands_alone(found.string, span):
         yield span
 

@@ -19,7 +19,7 @@ from proxy.telemetry.encoded import ENCODED, EncodedText
 from proxy.telemetry.matcher import Matcher, custom_patterns
 from proxy.telemetry.memo import Memo
 from proxy.telemetry.patterns import CREDENTIALS, PERSONAL, VAGUE
-from proxy.telemetry.sensitive import MASK, SensitiveNames
+from proxy.telemetry.sensitive import MASK, PERSONAL_KEYS, SensitiveNames
 from proxy.telemetry.vendors import Shape
 from proxy.telemetry.visible import shown, visible_line, visible_text
 
@@ -50,7 +50,8 @@ class Redactor:
         known = own + CREDENTIALS + (PERSONAL if rule.pii else ())
         inside = EncodedText(Matcher(known + VAGUE).finds_nothing)
         self._matcher = Matcher((*known, Shape("encoded", ENCODED, inside), *VAGUE))
-        self._names = SensitiveNames(rule.headers, rule.json_keys)
+        keys = rule.json_keys | PERSONAL_KEYS if rule.pii else rule.json_keys
+        self._names = SensitiveNames(rule.headers, keys)
         self._bodies = BodyText(self.text, self._names.key)
         self._limit_bytes = 4 * max(body_limit_bytes, 1024)
         self._shortest = 1 if own else _SHORTEST_FINDING

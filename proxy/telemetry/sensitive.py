@@ -42,6 +42,10 @@ _KEY_ENDINGS = (
     "accesskey", "clientsecret", "credential", "credentials", "authorization", "cardnumber",
     "sessionid", "connectionstring",
 )  # fmt: skip
+PERSONAL_KEYS = frozenset(
+    ("phone", "phonenumber", "telephone", "mobilephone", "mobilenumber", "cellphone", "faxnumber",
+     "dateofbirth", "birthdate", "dob")
+)  # fmt: skip
 _KEY_WORDS = frozenset(("password", "passwd", "passphrase", "secret", "secrets", "credentials"))
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _SEPARATORS = str.maketrans("", "", "-_. ")

@@ -46,6 +46,13 @@ _TOKENS = (
     rf"|eyJrIjoi[A-Za-z0-9=]{{20,}}|glsa_[A-Za-z0-9]{{32}}_[a-fA-F0-9]{{8}}|glc_eyJ[\w+/-]{{20,}}=*"
     rf"|dapi[a-f0-9]{{32}}(?:-[0-9])?\b|EAAA{_URL}{{56,}}|sq0[a-z]{{3}}-{_URL}{{22,}}"
     rf"|lin_(?:api|oauth)_[A-Za-z0-9]{{32,}}|ntn_[A-Za-z0-9]{{40,}}|secret_[A-Za-z0-9]{{43}}\b"
+    rf"|figd_{_URL}{{30,}}|NRAK-[A-Z0-9]{{27}}|PMAK-[a-f0-9]{{24}}-[a-f0-9]{{34}}"
+    rf"|pscale_(?:tkn|oauth|pw)_{_URL}{{32,}}|sbp_[a-f0-9]{{40}}|xai-[A-Za-z0-9]{{60,}}"
+    rf"|tvly-{_URL}{{20,}}|rdme_[a-z0-9]{{60,}}|pat[A-Za-z0-9]{{14}}\.[a-f0-9]{{64}}"
+    rf"|dp\.(?:pt|st|ct|sa)\.{_URL}{{30,}}|AT(?:ATT|CTT)3[\w=+/-]{{50,}}|HRKU-{_URL}{{30,}}"
+    rf"|nvapi-{_URL}{{40,}}|pplx-[A-Za-z0-9]{{40,}}|AGE-SECRET-KEY-1[A-Z0-9]{{50,}}"
+    rf"|FlyV1 fm[12]_[\w=+/,-]{{40,}}|dt0c01\.[A-Z0-9]{{24}}\.[A-Z0-9]{{60,}}"
+    rf"|xkeysib-[a-f0-9]{{60,}}|ops_eyJ[\w=-]{{60,}}"
     rf"|sntrys_eyJ[\w+/=-]{{20,}}|sntryu_[a-f0-9]{{64}}|hv[bsr]\.{_URL}{{20,}}"
     rf"|v[1-4]\.(?:local|public)\.{_URL}{{20,}}(?:\.{_URL}+)?)"
 )
