@@ -56,7 +56,11 @@ def _secrets(value: str, written: str) -> tuple[str, ...]:
         return (*lines, written) if written != value and "\\n" not in written else tuple(lines)
     if value.startswith("https://"):
         secret = value[8:40] if "@" in value else value[-20:]
-        return (secret,)
+        return (
+            (secret,)
+            if value in written or "%" in written or "\\" in written
+            else (secret, written)
+        )
     if value.startswith("sv="):
         return (value.partition("&sig=")[2],)
     return (value,) if value == written else (value, written)
@@ -122,3 +126,12 @@ def held_out() -> tuple[Case, ...]:
     cases += _made(people.PEOPLE, contexts.HELD_OUT[:17], 3, rng)
     cases += _own_form(credentials.WRITTEN_HELD_OUT + people.PEOPLE_HELD_OUT, rng)
     return tuple(cases + _negatives(look_alikes.WRITTEN_HELD_OUT, look_alikes.PLACES_HELD_OUT, rng))
+
+
+@cache
+def sealed() -> tuple[Case, ...]:
+    """Written after the held-out part had shown its failures, and never looked at case by case."""
+    rng = Random(20280331)
+    cases = _made(credentials.MAKERS + credentials.SEALED, contexts.SEALED, 2, rng)
+    cases += _made(people.PEOPLE, contexts.SEALED[:11], 2, rng)
+    return tuple(cases + _negatives(look_alikes.WRITTEN_SEALED, look_alikes.PLACES_SEALED, rng))

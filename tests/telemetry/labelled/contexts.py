@@ -137,6 +137,31 @@ HELD_OUT: tuple[Context, ...] = (
 )  # fmt: skip
 
 
+# Written after the held-out part had been looked at, used once, and not looked at case by case.
+SEALED: tuple[Context, ...] = (
+    Context("Ada asked: does {S} still work? Bob: no idea", ("Ada asked: does ", " still work? Bob: no idea")),
+    Context("panic: unexpected [{S}] at main.go:42", ("panic: unexpected [", "] at main.go:42")),
+    Context('{"messages":[{"role":"user","content":"use {S} please"}],"max_tokens":20}', ('"role":"user"', '"max_tokens":20'), _J, _json, lines=True),
+    Context('[1,2,["{S}"],{"x":null}]', ("[1,2,[", '{"x":null}]'), _J, _json, lines=True),
+    Context("c={S}", ("c=",), _F, _url, lines=True),
+    Context("<td>{S}</td><td>4</td>", ("<td>", "</td><td>4</td>"), "text/html", escape, lines=True),
+    Context("\t// TODO remove {S}\n\treturn 1", ("\t// TODO remove ", "\n\treturn 1")),
+    Context("/v2/lookup/{S}", ("/v2/lookup/",), "path", _url),
+    Context("nginx/1.2 {S}", ("nginx/1.2 ",), "header x-debug"),
+    Context('{"blob":"{S}"}', ('{"blob":',), _J, _base64, lines=True),
+    Context('data: {"choices":[{"delta":{"content":"{S}"}}]}\n\ndata: [DONE]\n\n', ("data: [DONE]",), "text/event-stream", _json, lines=True),
+    Context("kubectl set env deploy/web {N}={S} -n prod", ("kubectl set env deploy/web ", " -n prod"), named=True, spelling="upper"),
+    Context("{N}={S}|retries=3|x=1", ("retries=3|x=1",), named=True),
+    Context('{\n  "config": {\n    "{N}": "{S}",\n    "port": 80\n  }\n}', ('"port"',), _J, _json, named=True, lines=True),
+    Context("services:\n  web:\n    environment:\n      - {N}={S}\n      - PORT=80\n", ("services:\n  web:\n    environment:\n", "\n      - PORT=80\n"), named=True, spelling="upper"),
+    Context("<property><name>{N}</name><value>{S}</value></property><n>1</n>", ("<n>1</n>",), "application/xml", escape, named=True),
+    Context('os.environ["{N}"] = "{S}"\nmain()', ("\nmain()",), named=True, spelling="upper"),
+    Context('mutation { login({N}: "{S}", user: "ada") { ok } }', ('user: "ada") { ok } }',), named=True),
+    Context("{N}\n{S}\n\nport\n80\n", ("\n\nport\n80\n",), named=True, spelling="words"),
+    Context("W0131 10:00:00.123 auth.go:9] bad {N}: \"{S}\" from 10.0.0.1", ("W0131 10:00:00.123 auth.go:9] bad ", " from 10.0.0.1"), named=True),
+)  # fmt: skip
+
+
 def spelled(name: str, spelling: str) -> str:
     """A name as the place writes it."""
     if spelling == "upper":

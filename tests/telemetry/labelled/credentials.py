@@ -246,6 +246,18 @@ UNSEEN: tuple[Maker, ...] = (
 )
 
 
+SEALED: tuple[Maker, ...] = (
+    Maker("other vendors", _shape("pul" + "-", (_H, 40)), ("PULUMI_ACCESS_TOKEN", "token")),
+    Maker("other vendors", _shape("rub" + "ygems_", (_H, 48)), ("GEM_HOST_API_KEY", "apiKey")),
+    Maker("other vendors", _shape("cio" + "-", (_A, 30)), ("CIO_API_KEY", "apiKey")),
+    Maker("other vendors", _shape("dckr" + "_oat_", (_A, 32)), ("DOCKER_TOKEN", "token")),
+    Maker("other vendors", _shape("phc" + "_", (_A, 43)), ("POSTHOG_API_KEY", "apiKey")),
+    Maker("other vendors", _shape("shippo" + "_live_", (_H, 40)), ("SHIPPO_TOKEN", "token")),
+    Maker("other vendors", _shape("live" + "_", (_A, 35)), ("ASAAS_API_KEY", "api_key")),
+    Maker("other vendors", _shape("sl" + ".", (B64URL, 130)), ("DROPBOX_TOKEN", "token")),
+)
+
+
 class Written(NamedTuple):
     """A text of its own form: `text` has one `{S}` where the secret goes; `media` as in
     `contexts.py`; `keep` must still stand in what comes out."""

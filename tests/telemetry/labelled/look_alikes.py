@@ -218,3 +218,35 @@ WRITTEN_HELD_OUT: dict[str, tuple[str, ...]] = {
     "mailgun": ("key-value store", "key-left", "key-0123"),
     "telegram": ("12345:67890", "bot123"),
 }  # fmt: skip
+
+PLACES_SEALED: tuple[tuple[str, str], ...] = (
+    ("text", "<{S}> was seen twice"),
+    ("application/json", '[{{"v":"{S}"}},2]'),
+    ("text", "a={S}, b=2"),
+)
+WRITTEN_SEALED: dict[str, tuple[str, ...]] = {
+    "password": (
+        "A password manager remembers them for you.", "password: at least 12 characters", "class PasswordField(Field):",
+        "tokens_used=93", "token limit reached", "const { token } = props", "if (!token) throw new Error('x')",
+        "secret=None", "apiKey?: string", "api key not found", "the api key is invalid", "Password incorrect",
+        "password -> hash -> store", "token budget is 4,000", "SECRET_KEY must be set", "the passphrase is optional",
+        "import secrets", "secrets.token_hex(16)", "credentials = load_credentials(path)", "password = getpass()",
+        "token is stored in the keychain", "| token | string | the token |", "key: value", "keys: [a, b]",
+    ),
+    "bearer": ("bearer shares", "use Bearer authentication", "Authorization: required"),
+    "basic": ("basic income", "Basic (free)"),
+    "openai": ("sk-loading-dots-wave", "sk_SK.UTF-8", "gpt-5-mini"),
+    "session": ("session=off", "Cookie policy", "cookies are baked", "SESSION_TIMEOUT=30"),
+    "connection string": ("mongodb://localhost", "ldap://dc1.example:389/dc=x", "http://[::1]:8080/"),
+    "aws": ("AKIA", "i-0abcd1234efgh5678", "arn:aws:s3:::bucket/key/with/a/long/path/of/names1"),
+    "jwt": ("eyJ", "header.payload.signature"),
+    "private key": ("-----BEGIN X509 CRL-----", "-----BEGIN DH PARAMETERS-----"),
+    "email": ("@decorator", "foo@1.2.3", "at 10@night", "user@", "ssh ada@host"),
+    "phone": ("101-202", "2026.01.31", "10.20.30.40", "1-2-3-4-5-6-7", "page 100-200", "ratio 1.618033988", "$1,234,567.00", "5551234", "T-30:00", "0-255"),
+    "card": ("4111 1111 1111 1112", "1000200030004000", "SKU 9999-8888-7777-6666"),
+    "iban": ("IT IS 12 3456", "GB00WEST12345698765432"),
+    "us ssn": ("12-345-6789", "666-45-6789"),
+    "national id": ("11.222.333-4", "Z12345678", "AB12CD", "1234-5678-9012"),
+    "kubernetes": ("data:\n  a: b\nkind: ConfigMap", "kind: Secretariat"),
+    "slack": ("xoxo", "https://slack.example/archives/C01"),
+}  # fmt: skip
