@@ -50,6 +50,7 @@ _NOTHING_TEXT = (
 _NOTHING = frozenset(_NOTHING_TEXT.split())
 _BLOCK_START = ("|", ">")
 _NEAR_CHARS = 4096
+_MOST_LINES = 100
 # `${NAME}`, `{{ .Values.x }}`: what a template puts in. Code, where spaces stand around the sign.
 _TEMPLATE = re.compile(r"\$\{|\$\(|\{\{|\$[A-Z_]+$|%[A-Z_]+%$")
 _CODE = re.compile(
@@ -84,13 +85,16 @@ def _refers(found: Found, written: str) -> bool:
 
 
 def _block(text: str, start: int) -> Span:
-    """The lines from here on that are indented as deep as the first."""
+    """The lines from here on that are indented as deep as the first; more than a hundred are not
+    counted, then it is all the rest."""
     line = text.rfind("\n", 0, start) + 1
     indent = text[line:start]
     end = text.find("\n", start)
-    while end >= 0 and text.startswith(indent, end + 1):
+    for _ in range(_MOST_LINES):
+        if end < 0 or not text.startswith(indent, end + 1):
+            return start, end if end >= 0 else len(text)
         end = text.find("\n", end + 1)
-    return start, end if end >= 0 else len(text)
+    return start, len(text)
 
 
 def kubernetes_secret(found: Found) -> Iterator[Span]:

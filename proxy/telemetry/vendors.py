@@ -48,6 +48,7 @@ _TOKENS = (
     rf"|lin_(?:api|oauth)_[A-Za-z0-9]{{32,}}|ntn_[A-Za-z0-9]{{40,}}|secret_[A-Za-z0-9]{{43}}\b"
     rf"|figd_{_URL}{{30,}}|NRAK-[A-Z0-9]{{27}}|PMAK-[a-f0-9]{{24}}-[a-f0-9]{{34}}"
     rf"|pscale_(?:tkn|oauth|pw)_{_URL}{{32,}}|sbp_[a-f0-9]{{40}}|xai-[A-Za-z0-9]{{60,}}"
+    rf"|gsk_[A-Za-z0-9]{{40,}}|r8_[A-Za-z0-9]{{37}}\b"
     rf"|tvly-{_URL}{{20,}}|rdme_[a-z0-9]{{60,}}|pat[A-Za-z0-9]{{14}}\.[a-f0-9]{{64}}"
     rf"|dp\.(?:pt|st|ct|sa)\.{_URL}{{30,}}|AT(?:ATT|CTT)3[\w=+/-]{{50,}}|HRKU-{_URL}{{30,}}"
     rf"|nvapi-{_URL}{{40,}}|pplx-[A-Za-z0-9]{{40,}}|AGE-SECRET-KEY-1[A-Z0-9]{{50,}}"
