@@ -16,6 +16,7 @@ _MEMORY_BYTES = 8 << 20
 _CUSTOM_MEMORY_BYTES = 1 << 20
 _LONGEST_CUSTOM = 1000
 _MOST_CUSTOM = 100
+_LARGEST_CUSTOM_STEPS = 60_000  # of RE2's programs, together: what still builds in a second
 _PROBES = ("", "a", "a 1", "A-1\n")
 
 
@@ -32,10 +33,12 @@ def custom_patterns(expressions: Sequence[str]) -> tuple[Shape, ...]:
 
     Raises ValueError, naming the expression by its place, for one that RE2 does not take
     (look-around, back references, too large) or that matches nothing at all: it would put a
-    marker between any two characters.
+    marker between any two characters. Also for expressions that are too large together, since
+    each body runs through all of them.
     """
     if len(expressions) > _MOST_CUSTOM:
         raise ValueError(f"at most {_MOST_CUSTOM} redaction patterns, got {len(expressions)}")
+    steps = 0
     for place, expression in enumerate(expressions):
         if not expression or len(expression) > _LONGEST_CUSTOM:
             raise ValueError(
@@ -49,6 +52,12 @@ def custom_patterns(expressions: Sequence[str]) -> tuple[Shape, ...]:
             ) from None
         if any(m.start() == m.end() for probe in _PROBES for m in compiled.finditer(probe)):
             raise ValueError(f"redaction pattern {place} matches the empty text")
+        steps += compiled.programsize
+        if steps > _LARGEST_CUSTOM_STEPS:
+            raise ValueError(
+                f"the redaction patterns up to {place} are too large together: {steps} steps of "
+                f"{_LARGEST_CUSTOM_STEPS}"
+            )
     return tuple(Shape("custom", expression) for expression in expressions)
 
 

@@ -103,6 +103,12 @@ class TestCustomPatterns:
         with pytest.raises(ValueError, match="at most 100"):
             Redactor(RedactRule(patterns=("a",) * 101))
 
+    def test_patterns_that_are_too_large_together_are_refused(self) -> None:
+        large = tuple(f"x{i}[a-z]{{900}}" for i in range(67))
+        Redactor(RedactRule(patterns=large[:60]))
+        with pytest.raises(ValueError, match="up to 66 are too large together"):
+            Redactor(RedactRule(patterns=large))
+
     def test_short_findings_of_own_patterns_count(self) -> None:
         assert Redactor(RedactRule(patterns=("x[0-9]",))).text("x1") == "[redacted:custom]"
 
