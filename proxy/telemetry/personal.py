@@ -133,8 +133,19 @@ def cards(found: Found) -> Iterator[Span]:
 
 
 def ibans(found: Found) -> Iterator[Span]:
-    """The IBAN that starts here, by its country's length and ISO 7064 mod 97."""
+    """The IBAN that starts here, or behind the group that only looked like its beginning (`ref
+    AB12 DE89 3704 ...`), by its country's length and ISO 7064 mod 97."""
     text, start = found.string, found.span()[0]
+    end = _iban_end(text, start)
+    if end == start and not text[start + 4].isalnum():
+        start += 5
+        end = _iban_end(text, start)
+    if end > start:
+        yield start, end
+
+
+def _iban_end(text: str, start: int) -> int:
+    """Where the IBAN that starts here ends; `start` if there is none."""
     length = _IBAN_LENGTHS.get(text[start : start + 2].upper(), 0)
     end, compact = start, ""
     while len(compact) < length and end < len(text):
@@ -142,14 +153,14 @@ def ibans(found: Found) -> Iterator[Span]:
         if char.isascii() and char.isalnum():
             compact += char
         elif char not in " -" or not text[end - 1].isalnum():
-            return
+            return start
         end += 1
     if not length or len(compact) < length or text[end : end + 1].isalnum():
-        return
-    if text[max(0, start - 1) : start].isalnum():
-        return
-    if int("".join(str(int(c, 36)) for c in compact[4:] + compact[:4])) % 97 == 1:
-        yield start, end
+        return start
+    if text[max(0, start - 1) : start].isalnum() or not compact[2:4].isdigit():
+        return start
+    good = int("".join(str(int(c, 36)) for c in compact[4:] + compact[:4])) % 97 == 1
+    return end if good else start
 
 
 def social_security(found: Found) -> Iterator[Span]:

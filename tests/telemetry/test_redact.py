@@ -53,6 +53,10 @@ class TestCorpus:
         ]
         assert missed == []
 
+    def test_a_word_like_the_beginning_of_an_iban_does_not_hide_one(self) -> None:
+        shown = REDACTOR.text("ref AB12 DE89370400440532013000, GB82 DE89 3704 0044 0532 0130 00")
+        assert shown == "ref AB12 [redacted:iban], GB82 [redacted:iban]"
+
     def test_every_look_alike_is_left_alone(self) -> None:
         changed = [(text, REDACTOR.text(text)) for text in NEGATIVES if REDACTOR.text(text) != text]
         assert changed == []
