@@ -186,7 +186,7 @@ WRITTEN_HELD_OUT: dict[str, tuple[str, ...]] = {
     "anthropic": ("claude-opus-4-1-20250805", "toolu_01A09q90qw90lq917835lq9"),
     "hugging face": ("hf_olmo_model_for_causal_lm", "sentence-transformers/all-MiniLM-L6-v2"),
     "package registries": ("npm_lifecycle_event", "pypi-attestations", "npm warn deprecated glob@7.2.3"),
-    "github": ("ghs_", "github_path", "commit 9fceb02d0ae598e95dc970b74767f19372d61af8", "ghcr.io/acme/web:1.2"),
+    "github": ("ghs_", "github_path", "commit 9fceb02d0ae598e95dc970b74767f19372d61af8", "ghcr.example/acme/web:1.2"),
     "gitlab": ("glab mr list", "gitlab-runner-helper", "glft"),
     "slack": ("xoxo, Ada", "T024BE7LD/C024BE91L"),
     "aws": ("AKIATOOSHORT", "ASIAN markets rose", "eu-central-1", "vpc-0a1b2c3d4e5f67890", "ami-0abcdef1234567890", "src/components/Dashboard/WidgetContainer2", "Lorem/Ipsum/Dolor/Sit/Amet/Consectetur12"),
