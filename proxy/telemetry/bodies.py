@@ -108,17 +108,26 @@ class BodyText:
         return self._text(value)
 
     def _object(self, value: dict[str, object], depth: int, embedded: int) -> dict[str, object]:
-        named = value.get("name", value.get("key"))  # {"name": "password", "value": ...}
-        hide_value = isinstance(named, str) and self._is_sensitive(named)
+        hide_value = self._names_a_secret(value)
+        secret_object = value.get("kind") == "Secret"  # of Kubernetes: base64 under any key
         result: dict[str, object] = {}
         for key, item in value.items():
             shown, sensitive = self._key(key) if len(key) <= _LONGEST_KEY else self._judged(key)
-            hidden = sensitive or (hide_value and key == "value")
+            hidden = sensitive or (hide_value and key in ("value", "Value"))
+            hidden = hidden or (secret_object and key in ("data", "stringData"))
             if hidden and item is not None and not isinstance(item, bool):
                 result[shown] = MASK
             else:
                 result[shown] = self._value(item, depth + 1, embedded)
         return result
+
+    def _names_a_secret(self, value: dict[str, object]) -> bool:
+        """`{"name": "password", "value": ...}`, as lists of settings are written."""
+        for key in ("name", "key", "Name", "Key"):
+            named = value.get(key)
+            if isinstance(named, str) and self._is_sensitive(named):
+                return True
+        return False
 
     def _scanned(self, text: str) -> str:
         """JSON that does not parse: values behind sensitive keys, found without structure."""

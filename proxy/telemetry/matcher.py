@@ -9,13 +9,14 @@ from collections.abc import Sequence
 
 import re2
 
-from proxy.telemetry.patterns import Pattern
 from proxy.telemetry.personal import Span
+from proxy.telemetry.vendors import Shape
 
 _MEMORY_BYTES = 8 << 20
 _CUSTOM_MEMORY_BYTES = 1 << 20
 _LONGEST_CUSTOM = 1000
 _MOST_CUSTOM = 100
+_LARGEST_CUSTOM_STEPS = 60_000  # of RE2's programs, together: what still builds in a second
 _PROBES = ("", "a", "a 1", "A-1\n")
 
 
@@ -27,15 +28,17 @@ def _options(memory_bytes: int, never_capture: bool = False) -> re2.Options:
     return options
 
 
-def custom_patterns(expressions: Sequence[str]) -> tuple[Pattern, ...]:
+def custom_patterns(expressions: Sequence[str]) -> tuple[Shape, ...]:
     """The policy's own expressions as patterns of kind `custom`.
 
     Raises ValueError, naming the expression by its place, for one that RE2 does not take
     (look-around, back references, too large) or that matches nothing at all: it would put a
-    marker between any two characters.
+    marker between any two characters. Also for expressions that are too large together, since
+    each body runs through all of them.
     """
     if len(expressions) > _MOST_CUSTOM:
         raise ValueError(f"at most {_MOST_CUSTOM} redaction patterns, got {len(expressions)}")
+    steps = 0
     for place, expression in enumerate(expressions):
         if not expression or len(expression) > _LONGEST_CUSTOM:
             raise ValueError(
@@ -49,7 +52,13 @@ def custom_patterns(expressions: Sequence[str]) -> tuple[Pattern, ...]:
             ) from None
         if any(m.start() == m.end() for probe in _PROBES for m in compiled.finditer(probe)):
             raise ValueError(f"redaction pattern {place} matches the empty text")
-    return tuple(Pattern("custom", expression) for expression in expressions)
+        steps += compiled.programsize
+        if steps > _LARGEST_CUSTOM_STEPS:
+            raise ValueError(
+                f"the redaction patterns up to {place} are too large together: {steps} steps of "
+                f"{_LARGEST_CUSTOM_STEPS}"
+            )
+    return tuple(Shape("custom", expression) for expression in expressions)
 
 
 class Matcher:
@@ -57,7 +66,7 @@ class Matcher:
 
     __slots__ = ("_any", "_compiled", "_patterns", "_set")
 
-    def __init__(self, patterns: Sequence[Pattern]) -> None:
+    def __init__(self, patterns: Sequence[Shape]) -> None:
         self._patterns = tuple(patterns)
         self._compiled = [re2.compile(p.regex, _options(_MEMORY_BYTES)) for p in patterns]
         bare = _options(_MEMORY_BYTES, never_capture=True)
@@ -74,6 +83,10 @@ class Matcher:
         for index in sorted(self._set.Match(text) or range(len(self._patterns))):
             text = self._apply(index, text)
         return text
+
+    def finds_nothing(self, text: str) -> bool:
+        """Would `masked` leave `text` as it is?"""
+        return self.masked(text) == text
 
     def _apply(self, index: int, text: str) -> str:
         kind, _, check = self._patterns[index]

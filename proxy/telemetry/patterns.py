@@ -10,92 +10,21 @@ import base64
 import binascii
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
 
+from proxy.telemetry.named import NAMED
+from proxy.telemetry.national import NATIONAL, national_ids
 from proxy.telemetry.personal import (
     Found,
     Span,
     cards,
     emails,
+    first_group,
     ibans,
     phones,
     social_security,
 )
-
-Check = Callable[[Found], Iterable[Span]]
-
-
-def whole(found: Found) -> Iterator[Span]:
-    """The match itself, no closer look."""
-    yield found.span()
-
-
-class Pattern(NamedTuple):
-    """`kind` names the finding, `regex` finds candidates, `check` yields the spans to mask."""
-
-    kind: str
-    regex: str
-    check: Check = whole
-
-
-# Words that end the name of a secret. `tokens`, `token_type`, `secretary` do not end in one.
-_STRONG = (
-    r"(?:pass(?:word|wd|phrase|code)|pwd|secret(?:[_-]?(?:access[_-]?)?key)?|token|"
-    r"(?:api|access|private|signing|encryption|account|license|shared|master)[_.-]?key|"
-    r"authorization|credentials?|(?:session|php|jsession)[_-]?(?:sess)?id|connection[_-]?string|"
-    r"ssn|cvv2?|cvc)"
-)
-_WEAK = r"\b(?:key|auth|pass|sig|signature|sid)"
-_ASSIGN = r'[0-9]{0,3}\\{0,8}["\']?[ \t]{0,8}(:=|=>|==?|:)[ \t]{0,8}'
-_SCHEME = r"(?:(?:bearer|basic|token|apikey|digest|negotiate)[ \t]+)?"
-_VALUE = (
-    r'("(?:[^"\\]|\\[\s\S])*"?'  # quoted; without an end quote it runs to the end of the text
-    r"|'(?:[^'\\]|\\[\s\S])*'?"
-    r'|\\+"[^"]*"?'  # quoted inside of a quoted text
-    r"|" + _SCHEME + r"[^\s\"'&,;<>]+)"
-)
-
-# After a colon these words start a sentence, not a secret.
-_PROSE_TEXT = (
-    "a an and are as at be by can cannot do does expired failed for from has have how if in "
-    "incorrect include invalid is it its malformed may missing must name never no not of on only "
-    "optional or please required should string strings the this to too type used was what when "
-    "which will with wrong yes you your same-origin omit number boolean object"
-)
-_PROSE = frozenset(_PROSE_TEXT.split())
-_NOTHING = frozenset(("true", "false", "null", "none", "nil", "undefined"))
-
-
-def assigned(found: Found) -> Iterator[Span]:
-    """The value after `password=` or `"api_key":`, unless it is a plain word of a sentence."""
-    start, end = found.span(2)
-    value = found.group(2).strip("\\\"' \t")
-    lowered = value.rstrip(".,!?)").lower()
-    if not value or value.startswith(("[redacted", ":")) or lowered in _NOTHING:
-        return
-    if not any(char.isalnum() for char in value):
-        return
-    if found.group(1) != "=" and lowered in _PROSE:
-        return
-    yield start, end
-
-
-def weakly_assigned(found: Found) -> Iterator[Span]:
-    """The value after `key=`, `sig=`, ..., where it looks random: names as common as these need
-    more than a name."""
-    if looks_random(found.group(2).strip("\\\"' \t")):
-        yield from assigned(found)
-
-
-def looks_random(value: str) -> bool:
-    """At least 16 characters of letters in both cases and digits, or 32 of letters and digits."""
-    letters = any(char.isalpha() for char in value)
-    digits = any(char.isdigit() for char in value)
-    mixed = value.lower() != value and value.upper() != value
-    if len(value) < 16 or not letters or not digits or any(char in ":/." for char in value):
-        return False
-    return mixed or (len(value) >= 32 and "-" not in value)
+from proxy.telemetry.vendors import VENDORS, Shape
 
 
 def credential_word(found: Found) -> Iterator[Span]:
@@ -119,11 +48,11 @@ def basic_word(found: Found) -> Iterator[Span]:
         yield found.span()
 
 
-def not_plain_words(found: Found) -> Iterator[Span]:
-    """A token with a digit or both cases: `sk-` also starts class names of style sheets."""
-    body = found.group()[3:]
-    if any(char.isdigit() for char in body) or (body.lower() != body and body.upper() != body):
-        yield found.span()
+def userinfo(found: Found) -> Iterator[Span]:
+    """What stands before the host of a URL; a bare user name of SSH is none of it."""
+    scheme = found.group().partition(":")[0].lower()
+    if ":" in found.group(1) or not scheme.endswith(("ssh", "sftp")):
+        yield found.span(1)
 
 
 def forty_random(found: Found) -> Iterator[Span]:
@@ -131,59 +60,35 @@ def forty_random(found: Found) -> Iterator[Span]:
     A hex digest has one case; a path or an identifier repeats its letters."""
     text, (start, end) = found.string, found.span(1)
     value = text[start:end]
+    if value.lower() == value or value.upper() == value:
+        return
     around = text[max(0, start - 1) : start] + text[end : end + 1]
     if any(char.isalnum() or char in "/+=_.-" for char in around.replace("=", "", 1)):
         return
     counts = Counter(value).values()
     entropy = -sum(n / 40 * math.log2(n / 40) for n in counts)
-    classes = (str.isupper, str.islower, str.isdigit)
-    if entropy >= 4.4 and all(any(is_class(char) for char in value) for is_class in classes):
+    if entropy >= 4.4 and any(char.isdigit() for char in value):
         yield start, end
-
-
-def first_group(found: Found) -> Iterator[Span]:
-    """The part in parentheses."""
-    yield found.span(1)
 
 
 _PEM = (
     r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
     r"[\s\S]*?(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\z)"
 )
-_VENDOR = (
-    r"\b(?:npm_[A-Za-z0-9]{30,}|pypi-AgE[A-Za-z0-9_-]{16,}|hf_[A-Za-z0-9]{30,}"
-    r"|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}|do[opr]_v1_[a-f0-9]{40,}"
-    r"|shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}|dckr_pat_[A-Za-z0-9_-]{20,}"
-    r"|(?:bot)?[0-9]{8,10}:AA[A-Za-z0-9_-]{33}|eyJrIjoi[A-Za-z0-9=]{20,})"
-)
+_COOKIE = r"""(?i)\b(?:set-)?cookie2?["']?[ \t]*[:=][ \t]*["']?([^\r\n"'=]+=[^\r\n"']+)"""
 
-CREDENTIALS: tuple[Pattern, ...] = (
-    Pattern("private_key", _PEM),
-    Pattern("jwt", r"\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){1,4}"),
-    Pattern("aws_key", r"\b(?:AKIA|ASIA|ABIA|ACCA|AROA|AIDA)[A-Z0-9]{16}\b"),
-    Pattern("github_token", r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,})"),
-    Pattern("gitlab_token", r"\bgl(?:pat|dt|rt|ptt|soat|cbt|ft|agent|imt)-[A-Za-z0-9_-]{16,}"),
-    Pattern("slack_token", r"\b(?:xox[abeoprs]|xapp)-[A-Za-z0-9-]{10,}"),
-    Pattern(
-        "slack_token", r"hooks\.slack\.com/(?:services|workflows)/([A-Za-z0-9/_-]+)", first_group
-    ),
-    Pattern("stripe_key", r"\b(?:(?:sk|rk)_(?:live|test)_|whsec_)[A-Za-z0-9]{10,}"),
-    Pattern("anthropic_key", r"\bsk-ant-[A-Za-z0-9_-]{8,}"),
-    Pattern("openai_key", r"\bsk-[A-Za-z0-9_-]{20,}", not_plain_words),
-    Pattern(
-        "google_key", r"\b(?:AIza[A-Za-z0-9_-]{30,}|ya29\.[A-Za-z0-9_-]{16,}|GOCSPX-[\w-]{16,})"
-    ),
-    Pattern("token", _VENDOR),
-    Pattern("userinfo", r"[A-Za-z][A-Za-z0-9+.-]*://([^\s/?#\"'<>]+)@", first_group),
-    Pattern("bearer", r"(?i)\bbearer[ \t]+([a-z0-9._~+/-]{6,}=*)", credential_word),
-    Pattern("basic", r"(?i)\bbasic[ \t]+([a-z0-9+/_-]{8,}={0,2})", basic_word),
-    Pattern("secret", f"(?i){_STRONG}{_ASSIGN}{_VALUE}", assigned),
-    Pattern("secret", f"(?i){_WEAK}{_ASSIGN}{_VALUE}", weakly_assigned),
-    Pattern("secret", rf"(?i)<[a-z0-9_:.-]{{0,40}}{_STRONG}>\s*([^<\s][^<]*)", first_group),
-    Pattern("secret", rf"(?i)--(?:[a-z]+-)*{_STRONG}[ \t]+([^\s-][^\s]*)", first_group),
-    # Last: the vaguest, it would take pieces of the others.
-    Pattern("aws_secret", r"([A-Za-z0-9/+]{40})", forty_random),
+CREDENTIALS: tuple[Shape, ...] = (
+    Shape("private_key", _PEM),
+    Shape("jwt", r"\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){1,4}"),
+    *VENDORS,
+    Shape("cookie", _COOKIE, first_group),
+    Shape("userinfo", r"[A-Za-z][A-Za-z0-9+.-]*://([^\s/?#\"'<>]+)@", userinfo),
+    Shape("bearer", r"(?i)\bbearer[ \t]+([a-z0-9._~+/-]{6,}=*)", credential_word),
+    Shape("basic", r"(?i)\bbasic[ \t]+([a-z0-9+/_-]{8,}={0,2})", basic_word),
+    *NAMED,
 )
+# Last of all: the vaguest, it would take pieces of the others.
+VAGUE: tuple[Shape, ...] = (Shape("aws_secret", r"([A-Za-z0-9/+]{40})", forty_random),)
 
 # "Not ASCII" stands for the letters of other scripts: Unicode's letter classes would make the
 # automaton fifty times larger and every search thirty times slower.
@@ -198,10 +103,11 @@ _PHONE = (
     r"[.:=]{0,2} {0,2})(\(?[0-9](?:[ ().-]{0,2}[0-9]){6,14})"
 )
 
-PERSONAL: tuple[Pattern, ...] = (
-    Pattern("email", _EMAIL, emails),
-    Pattern("iban", r"(?i)\b[a-z]{2}[0-9]{2}[ -]?[a-z0-9]{2}", ibans),
-    Pattern("card", r"[0-9](?:[ -]?[0-9]){12,}", cards),
-    Pattern("ssn", r"\b[0-9]{3}-[0-9]{2}-[0-9]{4}\b", social_security),
-    Pattern("phone", _PHONE, phones),
+PERSONAL: tuple[Shape, ...] = (
+    Shape("email", _EMAIL, emails),
+    Shape("iban", r"(?i)\b[a-z]{2}[0-9]{2}[ -]?[a-z0-9]{2}", ibans),
+    Shape("card", r"[0-9](?:[ \x{a0}-]?[0-9]){12,}|(?:[0-9]{4}\.){3}[0-9]{4}", cards),
+    Shape("ssn", r"\b[0-9]{3}-[0-9]{2}-[0-9]{4}\b", social_security),
+    Shape("national_id", NATIONAL, national_ids),
+    Shape("phone", _PHONE, phones),
 )

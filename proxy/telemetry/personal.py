@@ -6,7 +6,7 @@ readable. Each looks at a bounded window around its candidate.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 Span = tuple[int, int]
@@ -26,7 +26,21 @@ class Found(Protocol):
         """What a group matched."""
 
 
+Check = Callable[[Found], Iterable[Span]]
+
+
+def whole(found: Found) -> Iterator[Span]:
+    """The match itself, no closer look."""
+    yield found.span()
+
+
+def first_group(found: Found) -> Iterator[Span]:
+    """The part in parentheses."""
+    yield found.span(1)
+
+
 _GROUPS = re.compile(r"[0-9]+")
+_NEXT_GROUP = re.compile(r" [0-9]")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _FILE_SUFFIXES_TEXT = (
     "png jpg jpeg gif svg webp ico css js mjs ts tsx jsx json map html htm md txt pdf zip"
@@ -80,10 +94,12 @@ def _stands_alone(text: str, span: Span) -> bool:
         return False
     if before[-1:] in ("-", ".") and before[:1].isalnum() and len(before) == 2:
         return False
-    return not (after[:1] in ("-", ".") and after[1:].isalnum())
+    return not (
+        (after[:1] == "-" and after[1:].isalnum()) or (after[:1] == "." and after[1:].isdigit())
+    )
 
 
-def _in_a_code(text: str, start: int, end: int) -> bool:
+def in_a_code(text: str, start: int, end: int) -> bool:
     """A piece of a word, of a dashed code with letters, or of a decimal number. A dash and more
     digits is not a code: that is how numbers stand in lists."""
     before, after = text[max(0, start - 2) : start], text[end : end + 2]
@@ -110,15 +126,26 @@ def cards(found: Found) -> Iterator[Span]:
             digits += text[left:right]
             if len(digits) > 19:
                 break
-            if len(digits) >= 13 and is_card(digits) and not _in_a_code(text, begin, right):
+            if len(digits) >= 13 and is_card(digits) and not in_a_code(text, begin, right):
                 yield begin, right
                 masked_to = right
                 break
 
 
 def ibans(found: Found) -> Iterator[Span]:
-    """The IBAN that starts here, by its country's length and ISO 7064 mod 97."""
+    """The IBAN that starts here, or behind the group that only looked like its beginning (`ref
+    AB12 DE89 3704 ...`), by its country's length and ISO 7064 mod 97."""
     text, start = found.string, found.span()[0]
+    end = _iban_end(text, start)
+    if end == start and not text[start + 4].isalnum():
+        start += 5
+        end = _iban_end(text, start)
+    if end > start:
+        yield start, end
+
+
+def _iban_end(text: str, start: int) -> int:
+    """Where the IBAN that starts here ends; `start` if there is none."""
     length = _IBAN_LENGTHS.get(text[start : start + 2].upper(), 0)
     end, compact = start, ""
     while len(compact) < length and end < len(text):
@@ -126,14 +153,14 @@ def ibans(found: Found) -> Iterator[Span]:
         if char.isascii() and char.isalnum():
             compact += char
         elif char not in " -" or not text[end - 1].isalnum():
-            return
+            return start
         end += 1
     if not length or len(compact) < length or text[end : end + 1].isalnum():
-        return
-    if text[max(0, start - 1) : start].isalnum():
-        return
-    if int("".join(str(int(c, 36)) for c in compact[4:] + compact[:4])) % 97 == 1:
-        yield start, end
+        return start
+    if text[max(0, start - 1) : start].isalnum() or not compact[2:4].isdigit():
+        return start
+    good = int("".join(str(int(c, 36)) for c in compact[4:] + compact[:4])) % 97 == 1
+    return end if good else start
 
 
 def social_security(found: Found) -> Iterator[Span]:
@@ -152,6 +179,8 @@ def phones(found: Found) -> Iterator[Span]:
     before = found.string[max(0, span[0] - 1) : span[0]]
     if not 7 <= count <= 15 or _DATE.search(text) or before == "+":
         return
+    if text[0] == "0" and _NEXT_GROUP.match(found.string, span[1]):
+        return  # the middle of a longer number in groups
     if _stands_alone(found.string, span):
         yield span
 

@@ -16,11 +16,13 @@ from urllib.parse import unquote
 from proxy.policy.policy import RedactRule
 from proxy.telemetry.bodies import BodyText
 from proxy.telemetry.content import open_body
+from proxy.telemetry.encoded import ENCODED, EncodedText
 from proxy.telemetry.literal import Literals
 from proxy.telemetry.matcher import Matcher, custom_patterns
 from proxy.telemetry.memo import Memo
-from proxy.telemetry.patterns import CREDENTIALS, PERSONAL
-from proxy.telemetry.sensitive import MASK, SensitiveNames
+from proxy.telemetry.patterns import CREDENTIALS, PERSONAL, VAGUE
+from proxy.telemetry.sensitive import MASK, PERSONAL_KEYS, SensitiveNames
+from proxy.telemetry.vendors import Shape
 from proxy.telemetry.visible import shown, visible_line, visible_text
 
 _LONGEST_PATH = 4096
@@ -59,9 +61,9 @@ class Redactor:
         self._rule = rule
         self._limit_bytes = 4 * max(body_limit_bytes, 1024)
         self._literals = literals
-        own = custom_patterns(rule.patterns) if matcher is None else ()
-        self._matcher = matcher or Matcher(own + CREDENTIALS + (PERSONAL if rule.pii else ()))
-        self._names = SensitiveNames(rule.headers, rule.json_keys)
+        self._matcher = matcher or _matcher_of(rule)
+        keys = rule.json_keys | PERSONAL_KEYS if rule.pii else rule.json_keys
+        self._names = SensitiveNames(rule.headers, keys)
         self._bodies = BodyText(self.text, self._names.key)
         self._shortest = 1 if rule.patterns else _SHORTEST_FINDING
         # Runs, hosts and paths come again and again; what they look like is remembered.
@@ -176,3 +178,10 @@ class Redactor:
 def _encodable(text: str) -> str:
     """`text` without lone surrogates, which RE2 cannot be given."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _matcher_of(rule: RedactRule) -> Matcher:
+    """What is masked by shape: the policy's own expressions first, the vaguest shapes last."""
+    known = custom_patterns(rule.patterns) + CREDENTIALS + (PERSONAL if rule.pii else ())
+    inside = EncodedText(Matcher(known + VAGUE).finds_nothing)
+    return Matcher((*known, Shape("encoded", ENCODED, inside), *VAGUE))

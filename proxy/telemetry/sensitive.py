@@ -33,6 +33,7 @@ _KEYS_TEXT = (
     "passportnumber cardnumber creditcard creditcardnumber ccnumber pan cvv cvv2 cvc cvccode "
     "securitycode cardcode pin pincode otp totp mfacode iban accountnumber bankaccount "
     "routingnumber signature sig webhooksecret clientassertion codeverifier "
+    "storagekey appkey applicationkey subscriptionkey webhookurl phpsessid jsessionid connectsid "
     "samlresponse mnemonic seedphrase recoverycode recoverycodes backupcodes"
 )
 _KEYS = frozenset(_KEYS_TEXT.split())
@@ -40,6 +41,10 @@ _KEY_ENDINGS = (
     "password", "passwd", "passphrase", "secret", "token", "apikey", "privatekey", "secretkey",
     "accesskey", "clientsecret", "credential", "credentials", "authorization", "cardnumber",
     "sessionid", "connectionstring",
+)  # fmt: skip
+PERSONAL_KEYS = frozenset(
+    ("phone", "phonenumber", "telephone", "mobilephone", "mobilenumber", "cellphone", "faxnumber",
+     "dateofbirth", "birthdate", "dob")
 )  # fmt: skip
 _KEY_WORDS = frozenset(("password", "passwd", "passphrase", "secret", "secrets", "credentials"))
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")

@@ -3,6 +3,7 @@
 from proxy.policy.reference import reference_text
 from proxy.telemetry.metric_names import metrics_page
 from tests.repo.error_page import error_page
+from tests.repo.redaction_page import with_scores
 from tests.repo.tree import ROOT, with_tree
 
 DOCS = ROOT / "docs"
@@ -11,10 +12,12 @@ DOCS = ROOT / "docs"
 def write_docs() -> None:
     """The tests beside this file say whether it was needed."""
     architecture = DOCS / "architecture.md"
+    redaction = DOCS / "redaction.md"
     pages = {
         DOCS / "policy.md": reference_text(),
         DOCS / "metrics.md": metrics_page(),
         DOCS / "errors.md": error_page(),
+        redaction: with_scores(redaction.read_text(encoding="utf-8")),
         architecture: with_tree(architecture.read_text(encoding="utf-8")),
     }
     for path, text in pages.items():

@@ -59,7 +59,7 @@ POSITIVES: list[tuple[str, str, str]] = [
     ("github_token", "github_pat_" + "11ABCDEFG0abcdefghijkl_mnopqrst", "11ABCDEFG0"),
     ("gitlab_token", "glpat-" + "abcDEF123ghiJKL456mn", "abcDEF123"),
     ("slack_token", "xoxb-" + "123456789012-abcdefABCDEF", "abcdefABCDEF"),
-    ("slack_token", "https://hooks.slack.com/services/" + "T00/B00/abcXYZ", "abcXYZ"),
+    ("webhook", "https://hooks.slack.com/services/" + "T00/B00/abcXYZ", "abcXYZ"),
     ("stripe_key", "sk_live_" + "4eC39HqLyjWDarjtT1zdp7dc", "4eC39HqLy"),
     ("stripe_key", "rk_test_" + "4eC39HqLyjWDarjtT1zdp7dc", "4eC39HqLy"),
     ("openai_key", "sk-" + "abcd1234EFGH5678ijkl9012", "abcd1234EFGH"),

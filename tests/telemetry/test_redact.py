@@ -53,6 +53,10 @@ class TestCorpus:
         ]
         assert missed == []
 
+    def test_a_word_like_the_beginning_of_an_iban_does_not_hide_one(self) -> None:
+        shown = REDACTOR.text("ref AB12 DE89370400440532013000, GB82 DE89 3704 0044 0532 0130 00")
+        assert shown == "ref AB12 [redacted:iban], GB82 [redacted:iban]"
+
     def test_every_look_alike_is_left_alone(self) -> None:
         changed = [(text, REDACTOR.text(text)) for text in NEGATIVES if REDACTOR.text(text) != text]
         assert changed == []
@@ -102,6 +106,12 @@ class TestCustomPatterns:
         Redactor(RedactRule(patterns=("a",) * 100))
         with pytest.raises(ValueError, match="at most 100"):
             Redactor(RedactRule(patterns=("a",) * 101))
+
+    def test_patterns_that_are_too_large_together_are_refused(self) -> None:
+        large = tuple(f"x{i}[a-z]{{900}}" for i in range(67))
+        Redactor(RedactRule(patterns=large[:60]))
+        with pytest.raises(ValueError, match="up to 66 are too large together"):
+            Redactor(RedactRule(patterns=large))
 
     def test_short_findings_of_own_patterns_count(self) -> None:
         assert Redactor(RedactRule(patterns=("x[0-9]",))).text("x1") == "[redacted:custom]"
