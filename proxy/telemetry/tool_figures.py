@@ -30,7 +30,7 @@ class ToolFigures:
 
     __slots__ = (
         "attempts", "buckets", "classes", "codes", "cost_micros", "queue_ms", "queued",
-        "request_bytes", "response_bytes", "tokens", "total_ms", "upstream_ms",
+        "request_bytes", "response_bytes", "retries", "tokens", "total_ms", "upstream_ms",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -42,6 +42,7 @@ class ToolFigures:
         self.queue_ms = 0.0
         self.queued = 0
         self.attempts = 0
+        self.retries = 0
         self.request_bytes = 0
         self.response_bytes = 0
         self.cost_micros = 0
