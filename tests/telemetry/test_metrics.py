@@ -46,7 +46,8 @@ class TestCalls:
         assert page["toolbooth_call_duration_seconds_sum", "search.read"] == 0.03
         expected = {
             "retries": 2, "upstream_attempts": 3, "upstream_seconds": 0.02,
-            "queue_wait_seconds": 0.004, "queued_calls": 1, "request_bytes": 5, "response_bytes": 6, "cost_usd": 0.0015,
+            "queue_wait_seconds": 0.004, "queued_calls": 1, "request_bytes": 5,
+            "response_bytes": 6, "cost_usd": 0.0015,
             "tokens": 7,
         }  # fmt: skip
         for name, value in expected.items():
