@@ -15,7 +15,7 @@ pytestmark = [
     pytest.mark.scenario,
     pytest.mark.skipif(
         PROMTOOL is None and not os.environ.get("CI"),
-        reason="needs promtool, of Debian's package prometheus",
+        reason="needs promtool, of Debian's package prometheus (.ci/run)",
     ),
 ]
 
