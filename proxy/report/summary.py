@@ -76,7 +76,7 @@ class Chart(NamedTuple):
 
 class Report(NamedTuple):
     """Everything that is shown. `tools_known`, `runs_known` and `runs_ended` also count those that
-    are below the top."""
+    are below the top; `calls_of_others`: calls of runs beyond the 10,000 known apart."""
 
     total: Row
     tunnels: int
@@ -85,6 +85,7 @@ class Report(NamedTuple):
     runs: list[Row]
     runs_known: int
     runs_ended: int
+    calls_of_others: int
     stops: list[Stop]
     failures: list[Stop]
     slowest: list[Slow]
@@ -104,10 +105,11 @@ def report_of(tally: Tally, sources: list[Source], too_long: int, top: int) -> R
         total=_row("", tally.total),
         tunnels=tally.total.tunnels,
         tools=tools[:top],
-        tools_known=len(tools),
+        tools_known=sum(row.name != OTHER for row in tools),
         runs=runs[:top],
-        runs_known=len(runs),
+        runs_known=sum(row.name != OTHER for row in runs),
         runs_ended=sum(bool(row.ended_by) for row in runs),
+        calls_of_others=sum(row.calls for row in runs if row.name == OTHER),
         stops=stops,
         failures=failures,
         slowest=[_slow(entry) for entry in tally.slowest()],
@@ -133,6 +135,7 @@ def json_view(report: Report) -> dict[str, Any]:
         "runs": [row._asdict() for row in report.runs],
         "runs_known": report.runs_known,
         "runs_ended": report.runs_ended,
+        "calls_of_other_runs": report.calls_of_others,
         "stopped": [stop._asdict() for stop in report.stops],
         "failures": [stop._asdict() for stop in report.failures],
         "slowest": [slow._asdict() for slow in report.slowest],
