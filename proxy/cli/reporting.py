@@ -102,10 +102,8 @@ def _fact_pairs(found: Report) -> list[tuple[str, object]]:
         *pairs,
         ("time", f"{total.first} to {total.last} ({duration(span_s)})"),
         ("calls", f"{count_text(total.calls)}: {_outcomes(total)}"),
-        (
-            "runs",
-            f"{count_text(found.runs_known)}, {count_text(found.runs_ended)} ended by a limit",
-        ),
+        ("runs", f"{count_text(found.runs_known)}, {count_text(found.runs_ended)} ended early"),
+        *_others(found),
         ("spend", f"{usd_text(total.cost_usd)} USD{tokens}"),
         ("retries", count_text(total.retries)),
         (
@@ -113,6 +111,12 @@ def _fact_pairs(found: Report) -> list[tuple[str, object]]:
             f"{byte_text(total.sent_bytes)} sent, {byte_text(total.received_bytes)} received",
         ),
     ]
+
+
+def _others(found: Report) -> list[tuple[str, object]]:
+    """Runs beyond those that get sums of their own."""
+    count = found.calls_of_others
+    return [("", f"and {count_text(count)} calls of further runs, not told apart")] if count else []
 
 
 def _outcomes(row: Row) -> str:

@@ -59,6 +59,10 @@ def _header(report: Report) -> str:
         warnings.append(
             f"Records without content, as it could not be written: {report.remainders}."
         )
+    if report.calls_of_others:
+        warnings.append(
+            f"Calls of runs beyond {report.runs_known}, not told apart: {report.calls_of_others}."
+        )
     if report.left_out:
         lines.append(tag("p", f"{count_text(report.left_out)} other calls were left out."))
     lines += [tag("p", safe(warning), class_="warning") for warning in warnings]

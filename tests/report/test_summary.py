@@ -18,8 +18,9 @@ def test_rows_are_ordered_by_spend_then_calls_and_cut() -> None:
         line(run_id=OTHER, cost_usd=9),
     ]  # fmt: skip
     assert [row.name for row in report(lines).runs] == ["dear", "cheap", "quiet", OTHER]
+    assert report(lines).calls_of_others == 1
     short = report(lines, top=1)
-    assert ([row.name for row in short.runs], short.runs_known) == (["dear"], 4)
+    assert ([row.name for row in short.runs], short.runs_known) == (["dear"], 3)
 
 
 def test_a_stop_tells_what_its_runs_had_done() -> None:
