@@ -19,7 +19,7 @@ class Visit:
 
     __slots__ = (
         "_holds_slot", "_reservation", "_rule", "booth", "call", "captured_bytes", "exchange",
-        "filter_for", "has_sent", "is_retried_out", "live", "policy", "record",
+        "filter_for", "has_sent", "is_retried_out", "live", "policy", "record", "slow_ms",
     )  # fmt: skip
 
     def __init__(
@@ -35,6 +35,7 @@ class Visit:
         self.is_retried_out = False  # our retries applied, and did not help
         self.filter_for: FilterFor | None = None  # what reads or rewrites the answer's content
         self.captured_bytes = 0  # held of the capture budget
+        self.slow_ms: int | None = None  # bodies stay only if the call takes at least so long
         self._rule: ToolRule | None = None
         self._reservation: Reservation | None = None
         self._holds_slot = False

@@ -42,8 +42,8 @@ class Durations:
         return self.longest_ms
 
     def octaves(self) -> list[tuple[float, int]]:
-        """(upper bound in ms, calls below it and above the one before), a bound for each octave
-        from the first with calls to the last."""
+        """(upper bound in ms, calls below it and above the one before), one for each octave between
+        the first with calls and the last."""
         counts: dict[int, int] = {}
         for place, count in self._counts.items():
             octave = (place + _STEPS - 1) // _STEPS

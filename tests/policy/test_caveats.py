@@ -121,3 +121,10 @@ def test_an_entry_with_a_gateway_path_is_not_dead() -> None:
         policy_of("a: {match: [{host: x}]}\nb: {match: [{host: x}], upstream: http://x}").warnings
         == ()
     )
+
+
+def test_a_sample_rate_of_a_tool_that_is_not_there() -> None:
+    text = "observability: {sample_rates: {search.raed: 1}}\n"
+    assert load_policy(text).warnings == (
+        "observability.sample_rates.search.raed: has no effect, as the catalog does not hold it",
+    )
