@@ -73,7 +73,7 @@ def _tiles(report: Report) -> str:
     total = report.total
     tiles = [
         (count_text(total.calls), "calls"),
-        (_share(total.ok, total.calls), f"let through; {byte_text(total.received_bytes)} received"),
+        (_share(total.ok, total.calls), "let through"),
         (count_text(total.refused), "refused"),
         (count_text(total.failed), "failed"),
         (f"${usd_text(total.cost_usd)}", "spent"),
