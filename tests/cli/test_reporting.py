@@ -39,7 +39,7 @@ def test_text_fits_80_columns_and_obeys_nobody(toolbooth: Toolbooth, tmp_path: P
     lines = [
         line(tool=bad, run_id=bad, code="max_spend_usd_per_day", path=bad, tokens=10**9),
         line(ts=at(1e8), run_id=bad, code=bad, host=bad, cost_usd=1e9, request_bytes=10**12),
-        *[line(tool=bad, total_ms=9e9) for _ in range(20)],
+        *[line(tool=bad, run_id=bad, total_ms=9e9) for _ in range(20)],
     ]  # fmt: skip
     path = tmp_path / "bad"
     path.write_bytes(b"\n".join(lines))
