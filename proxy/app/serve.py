@@ -10,6 +10,7 @@ from aiohttp import web
 
 from proxy import __version__
 from proxy.app.assemble import Telemetry, swap_policy
+from proxy.app.gauges import Lag, watch_guards, watch_process, watch_records, watch_ways
 from proxy.app.listen import bound_address
 from proxy.app.reload import Loaded, PolicyKeeper
 from proxy.ca.authority import NoContextError
@@ -52,7 +53,7 @@ class Sidecar:
         self._server: asyncio.Server | None = None
         self._runners: list[web.AppRunner] = []
         self._is_ready = False
-        self._lag_s = 0.0
+        self._lag = Lag()
         self._addresses: dict[str, str] = {}
         self._watch_gauges()
         if journal is not None:
@@ -177,7 +178,7 @@ class Sidecar:
         while True:
             due_s = loop.time() + _LAG_EVERY_S
             await asyncio.sleep(_LAG_EVERY_S)
-            self._lag_s = max(0.0, loop.time() - due_s)
+            self._lag.note(max(0.0, loop.time() - due_s))
 
     def _watch_policy(self) -> None:
         figures, keeper = self._telemetry.figures, self._keeper
@@ -188,7 +189,7 @@ class Sidecar:
         )
 
     def _watch_gauges(self) -> None:
-        booth, figures, recorder = self._booth, self._telemetry.figures, self._telemetry.recorder
+        booth, figures = self._booth, self._telemetry.figures
         live = booth.live
         figures.watch(
             "toolbooth_calls_in_flight",
@@ -198,30 +199,13 @@ class Sidecar:
             "toolbooth_open_tunnels",
             lambda: sum(call.call.mode is Mode.CONNECT for call in live),
         )
-        figures.watch("toolbooth_client_connections", lambda: len(self._front))
-        figures.watch("toolbooth_upstream_connections", lambda: {"idle": booth.pool.idle_count})
-        figures.watch(
-            "toolbooth_switches",
-            lambda: Counter(s.key.partition(":")[0] for s in booth.switches.active()),
-        )
-        figures.watch(
-            "toolbooth_breakers_open",
-            booth.breakers.open_count,
-        )
-        figures.watch("toolbooth_runs", lambda: len(booth.ledger.runs_table))
-        figures.watch("toolbooth_record_queue_depth", lambda: recorder.depth)
-        figures.watch("toolbooth_records_written_total", lambda: recorder.written)
-        figures.watch("toolbooth_records_dropped_total", recorder.dropped)
-        figures.watch(
-            "toolbooth_captures_dropped_total",
-            lambda: recorder.captures_dropped + recorder.budget.refused,
-        )
-        figures.watch("toolbooth_capture_bytes", lambda: recorder.budget.used_bytes)
-        figures.watch("toolbooth_record_sink_errors_total", lambda: recorder.sink_errors)
+        watch_ways(self._telemetry, booth, self._front)
+        watch_guards(self._telemetry, booth)
+        watch_records(self._telemetry)
+        watch_process(self._telemetry, self._lag)
         self._watch_policy()
         figures.watch("toolbooth_build_info", lambda: __version__)
         figures.watch("toolbooth_draining", lambda: int(booth.is_draining))
-        figures.watch("toolbooth_event_loop_lag_seconds", lambda: self._lag_s)
         started_s = booth.clock.wall()
         figures.watch("toolbooth_start_time_seconds", lambda: started_s)
 

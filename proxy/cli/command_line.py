@@ -16,7 +16,7 @@ from proxy.cli.doctor.options import add_doctor_options
 from proxy.cli.exit_codes import BAD_USAGE, DONE, FAILED, CommandError
 from proxy.cli.repeating import print_again
 from proxy.cli.run_acts import add_limits
-from proxy.cli.selection import add_selectors, count, duration_s
+from proxy.cli.selection import add_selectors, count, duration_s, moment_s
 from proxy.settings import ClientSettings, SettingsError, client_settings
 
 _RUN_ORDERS = ("last", "spend", "refusals")
@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_policy_verbs(verbs)
     _add_switch_verbs(verbs)
     _add_watch_verbs(verbs)
+    _add_report_verb(verbs)
     _add_run_verbs(verbs)
     _add_live_policy_verbs(verbs)
     _add_doctor(verbs)
@@ -167,6 +168,22 @@ def _add_watch_verbs(verbs: Verbs) -> None:
         help="go on (default)",
     )
     _add_control(tail)
+
+
+def _add_report_verb(verbs: Verbs) -> None:
+    report = _add(verbs, "report", _report, "What the records say, by tool and by run.")
+    report.add_argument(
+        "file", nargs="*", metavar="FILE", help="records, plain or gzip; - is standard input"
+    )
+    report.add_argument(
+        "--since", type=moment_s, metavar="TIME", help="2026-01-31, 2026-01-31T12:00Z, 2h (ago)"
+    )
+    report.add_argument("--until", type=moment_s, metavar="TIME", help="before this time")
+    report.add_argument("--run", metavar="ID", help="calls of this run only")
+    report.add_argument("--tool", metavar="NAME", help="calls of this tool only")
+    report.add_argument("--top", type=count, default=10, metavar="N", help="rows a table (10)")
+    report.add_argument("--html", metavar="OUT", help="write a page with plots to this file")
+    _add_json(report)
 
 
 def _add_run_verbs(verbs: Verbs) -> None:
@@ -317,6 +334,12 @@ def _tail(arguments: argparse.Namespace) -> int:
         return tail(_client(arguments), arguments)
     except KeyboardInterrupt:  # how one ends it
         return DONE
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from proxy.cli.reporting import report
+
+    return report(arguments)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

@@ -3,6 +3,8 @@
 import argparse
 import re
 
+from proxy.model.clock import SystemClock, parse_timestamp
+
 _DURATION = re.compile(r"([0-9]{1,9})([smhd])")
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -38,6 +40,20 @@ def duration_s(text: str) -> int:
             f"expected a duration such as 30s, 10m, 2h, 1d, not {text!r}"
         )
     return int(match[1]) * _UNIT_S[match[2]]
+
+
+def moment_s(text: str) -> float:
+    """`2026-01-31`, `2026-01-31T12:00:00Z` or `2h` (ago), as Unix seconds; UTC where no zone is
+    given, as in records."""
+    at_s = parse_timestamp(text)
+    if at_s is not None:
+        return at_s
+    try:
+        return SystemClock().wall() - duration_s(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"expected a time such as 2026-01-31, 2026-01-31T12:00Z, or 2h (ago), not {text!r}"
+        ) from None
 
 
 def count(text: str) -> int:

@@ -110,6 +110,8 @@ class PolicyDesk:
         return {
             "sampled_tool_results": rule.sampled_tool_results,
             "result_sample_rate": rule.result_sample_rate,
+            "sample_rates": dict(rule.sample_rates),
+            "slow_ms": rule.slow_ms,
             "max_result_bytes": rule.max_result_bytes,
             "raised": [
                 {

@@ -28,6 +28,8 @@ def effective_view(policy: Policy) -> View:
         "observability": {
             "sampled_tool_results": rule.sampled_tool_results,
             "result_sample_rate": rule.result_sample_rate,
+            "sample_rates": dict(rule.sample_rates),
+            "slow_ms": rule.slow_ms,
             "max_result_bytes": rule.max_result_bytes,
             "redact": {
                 "pii": redact.pii,

@@ -140,7 +140,8 @@ SHAPES: dict[str, Shape] = {
         effect=maybe(TEXT), facts=map_of(TEXT), run=maybe(named("Run")),
     ),
     "Observability": answer(
-        sampled_tool_results=FLAG, result_sample_rate=NUMBER, max_result_bytes=WHOLE,
+        sampled_tool_results=FLAG, result_sample_rate=NUMBER, sample_rates=map_of(NUMBER),
+        slow_ms=maybe(WHOLE), max_result_bytes=WHOLE,
         raised=list_of(_BEAM),
     ),
     "SwitchOrder": order(

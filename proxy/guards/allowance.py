@@ -85,14 +85,7 @@ def warning_text(run: Usage, rule: BudgetRule, now_s: float) -> str | None:
     if not rule.warn_at:
         return None
     nearest, nearest_share = None, 0.0
-    for name, used, limit in (
-        ("steps", run.steps, rule.max_steps),
-        ("tool-calls", run.tool_calls, rule.max_tool_calls),
-        ("seconds", now_s - run.started_s, rule.max_seconds),
-        ("spend-usd", run.spend_micros + run.held_micros, rule.max_spend_micros),
-        ("tokens", run.tokens, rule.max_tokens),
-        ("bytes", run.byte_count, rule.max_bytes),
-    ):
+    for name, used, limit in _uses(run, rule, now_s):
         if limit and used / limit > nearest_share:
             nearest, nearest_share = (name, used, limit), used / limit
     threshold = max((share for share in rule.warn_at if share <= nearest_share), default=None)
@@ -101,6 +94,26 @@ def warning_text(run: Usage, rule: BudgetRule, now_s: float) -> str | None:
     name, used, limit = nearest
     percent = f"{round(threshold * 100, 2):g}"
     return f"{name} {percent}% used ({_shown(name, used)} of {_shown(name, limit)})"
+
+
+def used_share(run: Usage, rule: BudgetRule, now_s: float) -> float:
+    """What the run has used of the limit it is nearest to: 1.0 is all of it; 0.0 without limits."""
+    shares = [used / limit for _, used, limit in _uses(run, rule, now_s) if limit]
+    return max(shares, default=0.0)
+
+
+def _uses(
+    run: Usage, rule: BudgetRule, now_s: float
+) -> tuple[tuple[str, _Number, _Number | None], ...]:
+    """(name, used, limit) of every limit there can be."""
+    return (
+        ("steps", run.steps, rule.max_steps),
+        ("tool-calls", run.tool_calls, rule.max_tool_calls),
+        ("seconds", now_s - run.started_s, rule.max_seconds),
+        ("spend-usd", run.spend_micros + run.held_micros, rule.max_spend_micros),
+        ("tokens", run.tokens, rule.max_tokens),
+        ("bytes", run.byte_count, rule.max_bytes),
+    )
 
 
 def usd(micros: int) -> str:

@@ -144,6 +144,16 @@ class Breakers:
         states = [b.state(now_s) for key, b in self._breakers.items() if key[0] == tool]
         return max(states, key=_SEVERITY.__getitem__, default=State.CLOSED)
 
+    def worst_by_tool(self) -> dict[str, int]:
+        """Severity of the worst state among each tool's origins: 0 closed, 1 half-open, 2 open.
+        One pass over every breaker, for the operator."""
+        now_s = self._clock.monotonic()
+        worst: dict[str, int] = {}
+        for (tool, _, _), breaker in self._breakers.items():
+            severity = _SEVERITY[breaker.state(now_s)]
+            worst[tool] = max(severity, worst.get(tool, 0))
+        return worst
+
     def open_count(self) -> int:
         """How many origins are cut off now."""
         now_s = self._clock.monotonic()

@@ -12,7 +12,14 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from proxy.guards.agents import Agent, AgentTable
-from proxy.guards.allowance import Amounts, left_amounts, left_text, used_amounts, warning_text
+from proxy.guards.allowance import (
+    Amounts,
+    left_amounts,
+    left_text,
+    used_amounts,
+    used_share,
+    warning_text,
+)
 from proxy.guards.amount import FREE, NO_ESTIMATE, Amount, Estimate
 from proxy.guards.kept import KeptAgent, KeptRun, instant
 from proxy.guards.run_limits import RunLimits
@@ -125,6 +132,17 @@ class Ledger:
         """These runs, in this order."""
         now_s = self._clock.monotonic()
         return [_view(run, rule, now_s) for run in runs]
+
+    def shares(self, rule: BudgetRule, limit: int, within_s: float) -> list[float]:
+        """What the runs called last have used of the limit they are nearest to, as of their last
+        call: at most `limit` runs, called in the last `within_s` seconds. A run that is over stays
+        where it ended, instead of growing old into its limit of seconds."""
+        oldest_s = self._clock.monotonic() - within_s
+        return [
+            used_share(run, run.limits.over(rule) if run.limits else rule, run.last_s)
+            for run in self.runs_table.recent(limit)
+            if run.last_s >= oldest_s
+        ]
 
     def limit(self, run_id: str, changes: Mapping[str, int | float | None]) -> bool:
         """Set limits of this run alone, higher or lower than the policy's, by name of the

@@ -72,6 +72,7 @@ class RateLimits:
         self._limit = limit
         self._shelves: dict[tuple[str, RateScope], _Shelf] = {}
         self._count = 0
+        self._in_line: dict[str, int] = {}
         self.refused_full = 0
 
     def __len__(self) -> int:
@@ -105,17 +106,22 @@ class RateLimits:
         wait_s = bucket.wait_s(now_s)
         if wait_s > rule.max_wait_s or rule.max_wait_s <= 0 or bucket.waiting >= WAITERS_LIMIT:
             return _refusal(tool, rule, wait_s)
-        await self._queue(bucket)
+        self._in_line[tool] = self._in_line.get(tool, 0) + 1
+        try:
+            await self._queue(bucket)
+        finally:
+            self._in_line[tool] -= 1
+            if not self._in_line[tool]:
+                del self._in_line[tool]
         return None
 
     def waiting(self, tool: str) -> int:
-        """Calls of `tool` in line, over all its buckets. For the operator: looks at each."""
-        return sum(
-            bucket.waiting
-            for (name, _), shelf in self._shelves.items()
-            if name == tool
-            for bucket in shelf.values()
-        )
+        """Calls of `tool` in line, over all its buckets."""
+        return self._in_line.get(tool, 0)
+
+    def in_line(self) -> dict[str, int]:
+        """Calls that wait now, by tool; only tools with any."""
+        return dict(self._in_line)
 
     async def _queue(self, bucket: _Bucket) -> None:
         # asyncio.Lock hands over in order of arrival and forgets the cancelled; only its holder

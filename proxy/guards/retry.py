@@ -26,6 +26,7 @@ MIN_RETRIES = 3
 _RETRY_AFTER_LIMIT_BYTES = 64
 _RETRY_AFTER_LIMIT_S = 365 * 86_400
 _SWEEP = 2
+_OTHER = "_other"
 
 
 def can_replay(rule: ToolRule, method: str, has_idempotency_key: bool) -> bool:
@@ -103,13 +104,16 @@ class RetryBudget:
     three, exactly when it can bear least, and every layer above multiplies it again. A share of
     recent traffic caps the extra load at that share, whatever fails (as Finagle and tower do). The
     floor of three lets a quiet tool retry at all.
+
+    `denied` counts the retries that were not to be had.
     """
 
-    __slots__ = ("_clock", "_window")
+    __slots__ = ("_clock", "_window", "denied")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._window = RollingWindow()  # marked: retries; total: calls
+        self.denied = 0
 
     def deposit(self) -> None:
         """A call makes its first attempt. Once a call, not once an attempt."""
@@ -121,9 +125,16 @@ class RetryBudget:
         now_s = self._clock.monotonic()
         window.roll(now_s)
         if window.marked + 1 > max(MIN_RETRIES, rule.budget_ratio * window.total):
+            self.denied += 1
             return False
         window.add(now_s, 0, 1)
         return True
+
+    def left(self, budget_ratio: float) -> int:
+        """Retries to be had now, for an onlooker."""
+        self._window.roll(self._clock.monotonic())
+        most = max(MIN_RETRIES, budget_ratio * self._window.total)
+        return max(0, int(most) - self._window.marked)
 
     def idle(self) -> bool:
         """Nothing in the last ten seconds: forgetting it changes no answer."""
@@ -143,6 +154,7 @@ class RetryBudgets:
         self._limit = limit
         self._budgets: OrderedDict[str, RetryBudget] = OrderedDict()
         self._overflow = RetryBudget(clock)
+        self._denied_before: dict[str, int] = {}  # by budgets that were dropped since
         self.overflowed = 0
 
     def of(self, tool: str) -> RetryBudget:
@@ -158,6 +170,23 @@ class RetryBudgets:
         budget = self._budgets[tool] = RetryBudget(self._clock)
         return budget
 
+    def denied(self) -> dict[str, int]:
+        """Retries that a budget did not allow, by tool; those of tools beyond `limit` under
+        `_other`. Only tools that were denied one. Never goes down."""
+        counts = dict(self._denied_before)
+        for tool, budget in self._budgets.items():
+            if budget.denied:
+                counts[tool] = counts.get(tool, 0) + budget.denied
+        if self._overflow.denied:
+            counts[_OTHER] = counts.get(_OTHER, 0) + self._overflow.denied
+        return counts
+
+    def left(self, ratio_of: Callable[[str], float | None]) -> dict[str, int]:
+        """Retries to be had now, by tool; `ratio_of` gives a tool's `budget_ratio`, None where it
+        has no rule any more. For an onlooker: looks at every budget."""
+        ratios = ((tool, budget, ratio_of(tool)) for tool, budget in self._budgets.items())
+        return {tool: budget.left(ratio) for tool, budget, ratio in ratios if ratio is not None}
+
     def __len__(self) -> int:
         return len(self._budgets)
 
@@ -165,3 +194,7 @@ class RetryBudgets:
         tool, budget = self._budgets.popitem(last=False)
         if not budget.idle():
             self._budgets[tool] = budget  # at the end: the next search looks further
+        elif budget.denied:
+            known = tool in self._denied_before or len(self._denied_before) < self._limit
+            name = tool if known else _OTHER
+            self._denied_before[name] = self._denied_before.get(name, 0) + budget.denied

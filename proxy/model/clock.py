@@ -34,6 +34,16 @@ def utc_timestamp(wall_s: float) -> str:
     return f"{_to_the_second(second)}.{int((wall_s - second) * 1000):03d}Z"
 
 
+def parse_timestamp(text: str) -> float | None:
+    """Seconds since 1970-01-01 UTC of an RFC 3339 time, or of a date at its midnight; without a
+    zone it is UTC. None for anything else."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
 @lru_cache(maxsize=8)
 def _to_the_second(second: int) -> str:
     """Formatting a date costs more than the rest of a log line; calls come many a second."""

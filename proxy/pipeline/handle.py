@@ -41,6 +41,7 @@ from proxy.pipeline.mcp import judge_request, refuse_request, report_others
 from proxy.pipeline.probe import answer_probe
 from proxy.pipeline.relay import relay
 from proxy.pipeline.reply import reply
+from proxy.pipeline.sampling import keep_if_slow, sample
 from proxy.pipeline.tunnel import switch_protocols, tunnel
 from proxy.pipeline.upload import Upload
 from proxy.pipeline.visit import Visit
@@ -48,10 +49,8 @@ from proxy.policy.authorize import authorize, authorize_tunnel
 from proxy.policy.effect import effect_of
 from proxy.policy.match import find_tool, find_tunnel_tools
 from proxy.policy.policy import ToolRule
-from proxy.telemetry.sample import is_sampled
 from proxy.wire.forward import Outgoing, baggage_without_run, hops_left
 
-_HEADS_BYTES = 4096  # what two heads take in a sampled record, roughly
 _DRAINING = Refusal(
     Reason.DRAINING, "The sidecar is shutting down; try again shortly.", retry_after_ms=1000
 )
@@ -163,19 +162,12 @@ def _select_and_authorize(visit: Visit, gateway_rule: ToolRule | None) -> None:
 
 def _prepare(visit: Visit, upload: Upload, hops: int | None) -> Outgoing:
     """The head that goes upstream, and copies for the record if this run is sampled."""
-    head, policy, record = visit.exchange.head, visit.policy, visit.record
+    head, policy = visit.exchange.head, visit.policy
     spotlight = visit.booth.spotlight
     if spotlight.is_on:
         run_id, now_s = visit.call.caller.run_id, visit.booth.clock.monotonic()
         policy = visit.policy = spotlight.shown(policy, run_id, visit.rule.name, now_s)
-    rule = policy.observability
-    if rule.sampled_tool_results and is_sampled(visit.call.caller.run_id, rule.result_sample_rate):
-        size = _HEADS_BYTES + 2 * rule.max_result_bytes
-        record.sampled = visit.booth.captures.take(size)
-    if record.sampled:
-        visit.captured_bytes = size
-        record.request = visit.capture(head.fields)
-        upload.capture_to(record.request)
+    sample(visit, upload, policy.observability)
     replace: dict[bytes, bytes] = {}
     baggage = baggage_without_run(head)
     if baggage is not None:
@@ -233,6 +225,8 @@ def _close_record(visit: Visit) -> None:
     if not record.request_bytes:
         record.request_bytes = visit.exchange.body.size
     record.total_ms = (booth.clock.monotonic() - visit.call.started_s) * 1000
+    if visit.slow_ms is not None:
+        keep_if_slow(visit, visit.slow_ms)
     if visit.mcp is not None:
         report_others(visit, visit.mcp)
     booth.report(record, visit.captured_bytes)

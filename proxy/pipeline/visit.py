@@ -22,7 +22,7 @@ class Visit:
     __slots__ = (
         "_reservation", "_rule", "_slots", "booth", "call", "captured_bytes", "exchange",
         "filter_for", "has_sent", "is_retried_out", "lens", "live", "mcp", "meter", "outcome",
-        "policy", "record", "stream_idle_s",
+        "policy", "record", "slow_ms", "stream_idle_s",
     )  # fmt: skip
 
     def __init__(
@@ -43,6 +43,7 @@ class Visit:
         self.outcome = Reason.OK  # of a call that was answered; a filter may know worse
         self.stream_idle_s = 0.0  # silence allowed on an answer that may outlast the deadline
         self.captured_bytes = 0  # held of the capture budget
+        self.slow_ms: int | None = None  # bodies stay only if the call takes at least so long
         self._rule: ToolRule | None = None
         self._reservation: Reservation | None = None
         self._slots: tuple[str, ...] = ()  # whose places it holds

@@ -53,6 +53,10 @@ def _names(document: PolicyDocument, rules: Mapping[str, ToolRule]) -> Iterator[
     for name in tools.disabled:
         if name not in rules and not _is_mcp_tool(name, rules):
             yield f"tools.disabled: '{name}' is not in the catalog, so there is nothing to disable"
+    for name in document.observability.sample_rates:
+        if name not in rules:
+            path = f"observability.sample_rates.{name}"
+            yield f"{path}: has no effect, as the catalog does not hold it"
     for section, entries in sections.items():
         for name in entries:
             if name not in rules and not _is_mcp_tool(name, rules):

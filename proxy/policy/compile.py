@@ -280,6 +280,8 @@ def _observability(document: PolicyDocument) -> ObservabilityRule:
     return ObservabilityRule(
         sampled_tool_results=section.sampled_tool_results,
         result_sample_rate=section.result_sample_rate,
+        sample_rates=dict(section.sample_rates),
+        slow_ms=section.slow_ms,
         max_result_bytes=section.max_result_bytes,
         redact=RedactRule(
             pii=section.redact.pii,

@@ -201,10 +201,13 @@ class RedactRule:
 
 @dataclass(frozen=True, slots=True)
 class ObservabilityRule:
-    """How much of a call a record shows."""
+    """How much of a call a record shows. `sample_rates`: by tool, in place of the rate for all;
+    `slow_ms`: a call that takes at least so long is shown whatever its rate."""
 
     sampled_tool_results: bool = True
     result_sample_rate: float = 0.01
+    sample_rates: Mapping[str, float] = field(default_factory=dict)
+    slow_ms: int | None = None
     max_result_bytes: int = 8192
     redact: RedactRule = field(default_factory=RedactRule)
 

@@ -261,6 +261,16 @@ class Observability(Section):
 
     sampled_tool_results: bool = Field(True, description="Sampled records hold bodies at all.")
     result_sample_rate: Ratio = Field(0.01, description="Share of calls that are sampled.")
+    sample_rates: dict[ToolName, Ratio] = Field(
+        {},
+        description="The share for single tools, in place of `result_sample_rate`. A run that is "
+        "sampled at one rate is sampled at every higher one.",
+    )
+    slow_ms: Millis | None = Field(
+        None,
+        description="Calls that take at least so long keep their bodies although their run is not "
+        "sampled. Every call then holds its bodies while it lasts.",
+    )
     max_result_bytes: int = Field(
         8192, ge=0, le=1024 * 1024, description="Bytes kept of each sampled body."
     )

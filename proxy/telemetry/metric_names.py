@@ -41,6 +41,7 @@ CALL_METRICS: tuple[Metric, ...] = (
         "Whole duration of a call, with queueing, backoff and every attempt.",
     ),
     Metric("toolbooth_upstream_attempts_total", _C, ("tool",), "Attempts sent to upstreams."),
+    Metric("toolbooth_retries_total", _C, ("tool",), "Attempts after a call's first one."),
     Metric(
         "toolbooth_upstream_seconds_total", _C, ("tool",), "Time spent waiting for upstreams."
     ),
@@ -48,7 +49,7 @@ CALL_METRICS: tuple[Metric, ...] = (
         "toolbooth_queue_wait_seconds_total", _C, ("tool",),
         "Time calls waited for their turn (rate limit, concurrency).",
     ),
-    Metric("toolbooth_queued_calls_total", _C, ("tool",), "Calls that waited for their turn."),
+    Metric("toolbooth_queued_calls_total", _C, ("tool",), "Calls that waited 1 ms or longer."),
     Metric("toolbooth_request_bytes_total", _C, ("tool",), "Bytes of request bodies."),
     Metric("toolbooth_response_bytes_total", _C, ("tool",), "Bytes of answers relayed."),
     Metric("toolbooth_cost_usd_total", _C, ("tool",), "Spend, in US dollars."),
@@ -58,6 +59,11 @@ CALL_METRICS: tuple[Metric, ...] = (
         "Answers of models that did not say what they used; charged by estimate.",
     ),
     Metric("toolbooth_sampled_calls_total", _C, (), "Calls recorded with their bodies."),
+    Metric("toolbooth_tunnels_total", _C, (), "CONNECT tunnels that were opened and ended."),
+    Metric(
+        "toolbooth_tunnel_bytes_total", _C, ("direction",),
+        "Bytes through tunnels, counted when they end: sent (to upstreams), received.",
+    ),
 )  # fmt: skip
 
 # Read from their owners when the page is asked for.
@@ -66,9 +72,45 @@ READ_METRICS: tuple[Metric, ...] = (
     Metric("toolbooth_open_tunnels", _G, (), "Open CONNECT tunnels."),
     Metric("toolbooth_client_connections", _G, (), "Open connections of clients."),
     Metric("toolbooth_upstream_connections", _G, ("state",), "Connections to upstreams."),
-    Metric("toolbooth_switches", _G, ("scope",), "Kill switches that are on."),
+    Metric(
+        "toolbooth_client_connections_refused_total", _C, (),
+        "Connections of clients that were turned away because there were too many.",
+    ),
+    Metric(
+        "toolbooth_upstream_connects_total", _C, ("result",),
+        "Connections for attempts and tunnels, by result: opened, reused, failed.",
+    ),
+    Metric(
+        "toolbooth_switches", _G, ("scope",),
+        "Kill switches that are on: all, writes, agent, run, tool; policy: those of the file.",
+    ),
     Metric("toolbooth_breakers_open", _G, (), "Circuit breakers that are open."),
+    Metric(
+        "toolbooth_breaker_state", _G, ("tool",),
+        "The worst breaker of a tool: 0 closed, 1 half-open, 2 open.",
+    ),
+    Metric("toolbooth_calls_waiting", _G, ("tool",), "Calls in line for a rate limit now."),
+    Metric(
+        "toolbooth_retry_budget_left", _G, ("tool",),
+        "Retries that may be made now: a share of the last ten seconds' calls, at least 3.",
+    ),
+    Metric(
+        "toolbooth_retries_denied_total", _C, ("tool",),
+        "Retries not made because the tool's retry budget was used up.",
+    ),
     Metric("toolbooth_runs", _G, (), "Runs remembered."),
+    Metric("toolbooth_agents", _G, (), "Agents remembered, where there are limits for them."),
+    Metric(
+        "toolbooth_recent_runs", _G, ("budget_used",),
+        "Runs called in the last 5 minutes (of these, the last 1,000), by the share they had used "
+        "of the limit they were nearest to: this share or more, and less than the next.",
+    ),
+    Metric(
+        "toolbooth_table_overflows_total", _C, ("table",),
+        "Times a bounded table had no room: runs and agents (state_unavailable), rate_limits "
+        "(rate_limited), loop_keys (not compared), retry_budgets (shared), breakers (not watched), "
+        "breaker_counts (forgotten).",
+    ),
     Metric("toolbooth_record_queue_depth", _G, (), "Call records waiting to be written."),
     Metric("toolbooth_records_written_total", _C, (), "Call records written."),
     Metric(
@@ -81,6 +123,20 @@ READ_METRICS: tuple[Metric, ...] = (
     ),
     Metric("toolbooth_capture_bytes", _G, (), "Memory held by bodies of sampled records."),
     Metric("toolbooth_record_sink_errors_total", _C, (), "Failed writes of call records."),
+    Metric(
+        "toolbooth_record_reopen_errors_total", _C, (),
+        "Failed attempts to follow the record file where it was rotated.",
+    ),
+    Metric(
+        "toolbooth_tail_dropped_total", _C, (), "Calls not shown to live tails that were too slow."
+    ),
+    Metric(
+        "toolbooth_tails_refused_total", _C, (), "Live tails turned away, as there were too many."
+    ),
+    Metric(
+        "toolbooth_audit_suppressed_total", _C, (),
+        "Refused attempts on the control port left out of the audit, being too many a second.",
+    ),
     Metric("toolbooth_policy_info", _I, ("version",), "The policy in force."),
     Metric(
         "toolbooth_policy_reloads_total", _C, ("result",),
@@ -98,6 +154,13 @@ READ_METRICS: tuple[Metric, ...] = (
     Metric("toolbooth_build_info", _I, ("version",), "The version that is running."),
     Metric("toolbooth_draining", _G, (), "1 while shutting down."),
     Metric("toolbooth_event_loop_lag_seconds", _G, (), "How late the event loop last was."),
+    Metric(
+        "toolbooth_event_loop_lag_max_seconds", _G, (),
+        "The latest that the event loop was in the last minute.",
+    ),
+    Metric("toolbooth_resident_memory_bytes", _G, (), "Memory of the process (Linux)."),
+    Metric("toolbooth_capture_limit_bytes", _G, (), "What toolbooth_capture_bytes may reach."),
+    Metric("toolbooth_cpu_seconds_total", _C, (), "CPU time of the process."),
     Metric("toolbooth_start_time_seconds", _G, (), "When the process started, Unix time."),
 )  # fmt: skip
 

@@ -18,16 +18,19 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from proxy.model.call import Mode
 from proxy.model.record import CallRecord
 from proxy.telemetry.metric_names import CALL_METRICS, OWN_METRICS, READ_METRICS, Metric, MetricKind
 from proxy.telemetry.tool_figures import BOUNDS_MS, STATUS_CLASSES, ToolFigures
 
 UNKNOWN_TOOL = "_unknown"
 OTHER_TOOL = "_other"
+WAITED_MS = 1.0  # less is the time it takes to find out that there is no need to wait
 _MOST_TOOLS = 2000
 _MOST_LABELS = 2000
 _LONGEST_LABEL = 128
 _MICROS_PER_USD = 1_000_000
+_TUNNEL = Mode.CONNECT  # an attribute of an enum costs more than a name
 
 Reading = float | Mapping[str, float] | str
 Read = Callable[[], Reading]
@@ -46,6 +49,8 @@ class Figures(Collector):
         self._inner: frozenset[str] = frozenset()
         self._tools: dict[str, ToolFigures] = {}
         self._sampled = 0
+        self._tunnels = 0
+        self._tunnel_bytes = [0, 0]  # towards upstreams, towards clients
         self._reads: dict[str, Read] = {}
         self._scrape_errors: dict[str, int] = {}
         self._registry = CollectorRegistry(auto_describe=False)
@@ -75,11 +80,14 @@ class Figures(Collector):
         figures.classes[record.status // 100 if 100 <= record.status < 600 else 0] += 1
         figures.buckets[bisect_left(BOUNDS_MS, record.total_ms)] += 1
         figures.total_ms += record.total_ms
-        figures.attempts += record.attempts
+        attempts = record.attempts
+        figures.attempts += attempts
+        if attempts > 1:
+            figures.retries += attempts - 1
         figures.upstream_ms += record.upstream_ms
         figures.request_bytes += record.request_bytes
         figures.response_bytes += record.response_bytes
-        if record.queue_ms:
+        if record.queue_ms >= WAITED_MS:
             figures.queue_ms += record.queue_ms
             figures.queued += 1
         if record.cost_micros:
@@ -90,6 +98,15 @@ class Figures(Collector):
             figures.usage_unread += 1
         if record.sampled:
             self._sampled += 1
+        if record.mode is _TUNNEL:
+            self._count_tunnel(record)
+
+    def _count_tunnel(self, record: CallRecord) -> None:
+        """A CONNECT that was let through. Its bytes also count as its tool's."""
+        if record.status == 200:
+            self._tunnels += 1
+            self._tunnel_bytes[0] += record.request_bytes
+            self._tunnel_bytes[1] += record.response_bytes
 
     def _figures_for(self, tool: str) -> ToolFigures:
         """Figures of a name seen for the first time, or that is not to be had as a label. A tool
@@ -139,13 +156,21 @@ class Figures(Collector):
             for tool, figures in tools:
                 histogram.add_metric([tool], figures.cumulated(), figures.total_ms / 1000)
             return histogram
-        if not metric.labels:
-            return _family(metric, float(self._sampled))
+        if metric.labels[:1] != ("tool",):
+            return _family(metric, self._plain(metric.name))
         family = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
         for tool, figures in tools:
             for rest, value in _values(metric.name, figures):
                 family.add_metric([tool, *rest], value)
         return family
+
+    def _plain(self, name: str) -> Reading:
+        """The call metrics that are not by tool."""
+        if name == "toolbooth_tunnels_total":
+            return float(self._tunnels)
+        if name == "toolbooth_tunnel_bytes_total":
+            return dict(zip(("sent", "received"), map(float, self._tunnel_bytes), strict=True))
+        return float(self._sampled)
 
     def _read_family(self, metric: Metric) -> Family | None:
         """One metric from its owner. An owner that fails costs its metric, not the page."""
@@ -167,6 +192,7 @@ def _values(name: str, figures: ToolFigures) -> Iterable[tuple[tuple[str, ...], 
         return [((c,), n) for c, n in zip(STATUS_CLASSES, figures.classes, strict=True) if n]
     single: dict[str, float] = {
         "toolbooth_upstream_attempts_total": figures.attempts,
+        "toolbooth_retries_total": figures.retries,
         "toolbooth_upstream_seconds_total": figures.upstream_ms / 1000,
         "toolbooth_queue_wait_seconds_total": figures.queue_ms / 1000,
         "toolbooth_queued_calls_total": figures.queued,

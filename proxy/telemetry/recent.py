@@ -62,14 +62,17 @@ class Subscription:
 
 
 class RecentCalls:
-    """A ring of the last `limit` calls and the live tails fed from it."""
+    """A ring of the last `limit` calls and the live tails fed from it. `turned_away` counts the
+    tails there was no room for."""
 
-    __slots__ = ("_ring", "_subscribers", "limit")
+    __slots__ = ("_dropped_before", "_ring", "_subscribers", "limit", "turned_away")
 
     def __init__(self, limit: int = 1000) -> None:
         self.limit = limit
         self._ring: deque[Entry] = deque(maxlen=limit)
         self._subscribers: list[Subscription] = []
+        self._dropped_before = 0  # by tails that are gone
+        self.turned_away = 0
 
     def add(self, record: CallRecord, redactor: Redactor) -> None:
         """Remember a finished call and offer it to every tail."""
@@ -103,6 +106,7 @@ class RecentCalls:
     def subscribe(self, limit: int = 256) -> Subscription | None:
         """A live tail from now on; None if there are 32 already. Whoever takes it closes it."""
         if len(self._subscribers) >= _MOST_SUBSCRIBERS:
+            self.turned_away += 1
             return None
         subscription = Subscription(self, limit)
         self._subscribers.append(subscription)
@@ -112,7 +116,8 @@ class RecentCalls:
         """Stop feeding a tail; no harm if it is gone already."""
         if subscription in self._subscribers:
             self._subscribers.remove(subscription)
+            self._dropped_before += subscription.dropped
 
     def dropped(self) -> int:
-        """Records that the tails of now were too slow for."""
-        return sum(subscription.dropped for subscription in self._subscribers)
+        """Records that tails were too slow for, since the start."""
+        return self._dropped_before + sum(tail.dropped for tail in self._subscribers)

@@ -110,6 +110,11 @@ class Recorder:
         """Records queued, not counting formatted lines under way."""
         return len(self._queue)
 
+    @property
+    def reopen_errors(self) -> int:
+        """Failed attempts to follow the log's file where it was rotated; 0 where it is none."""
+        return getattr(self._sink, "reopen_errors", 0)
+
     def dropped(self) -> dict[str, int]:
         """Records lost, by reason. `format_error` ones left a minimal line."""
         return {

@@ -88,7 +88,7 @@ class Spotlight:
 def _lit(policy: Policy, beam: Beam) -> Policy:
     rule = policy.observability
     if beam.result_sample_rate is not None:
-        rule = replace(rule, result_sample_rate=beam.result_sample_rate)
+        rule = replace(rule, result_sample_rate=beam.result_sample_rate, sample_rates={})
     if beam.max_result_bytes is not None:
         rule = replace(rule, max_result_bytes=beam.max_result_bytes)
     return replace(policy, observability=rule)

@@ -30,7 +30,7 @@ class ToolFigures:
 
     __slots__ = (
         "attempts", "buckets", "classes", "codes", "cost_micros", "queue_ms", "queued",
-        "request_bytes", "response_bytes", "tokens", "total_ms", "upstream_ms",
+        "request_bytes", "response_bytes", "retries", "tokens", "total_ms", "upstream_ms",
         "usage_unread",
     )  # fmt: skip
 
@@ -43,6 +43,7 @@ class ToolFigures:
         self.queue_ms = 0.0
         self.queued = 0
         self.attempts = 0
+        self.retries = 0
         self.request_bytes = 0
         self.response_bytes = 0
         self.cost_micros = 0

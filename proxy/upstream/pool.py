@@ -33,8 +33,9 @@ _MAX_IDLE_PER_ORIGIN = 64
 
 
 class Pool:
-    """One for the process. `own_ports` are the ports we listen on ourselves: dialling those on
-    this host would be a loop, or an agent reaching the control API."""
+    """One for the process. `opened`, `reused` and `failed` count connections. `own_ports` are the
+    ports we listen on ourselves: dialling those on this host would be a loop, or an agent reaching
+    the control API."""
 
     def __init__(
         self, resolver: Resolver, clock: Clock, tls: Callable[[str | None], ssl.SSLContext]
@@ -45,6 +46,9 @@ class Pool:
         self._idle: OrderedDict[Origin, list[UpstreamConnection]] = OrderedDict()
         self._idle_count = 0
         self.own_ports: frozenset[int] = frozenset()
+        self.opened = 0
+        self.reused = 0
+        self.failed = 0
 
     def take_idle(
         self, origin: Origin, rule: ToolRule, max_idle_s: float
@@ -63,6 +67,7 @@ class Pool:
                 connection.abort()
                 continue
             connection.is_reused = True
+            self.reused += 1
             return connection
         return None
 
@@ -73,11 +78,17 @@ class Pool:
         it ourselves (a tunnel). Raises `UpstreamFailed`."""
         try:
             async with asyncio.timeout(rule.timeouts.connect_s):
-                return await self._connect(origin, rule, opaque=opaque)
+                connection = await self._connect(origin, rule, opaque=opaque)
+        except UpstreamFailed:
+            self.failed += 1
+            raise
         except TimeoutError:
+            self.failed += 1
             raise UpstreamFailed(
                 Reason.TIMEOUT, "Could not connect in time.", unsent=True
             ) from None
+        self.opened += 1
+        return connection
 
     async def _connect(self, origin: Origin, rule: ToolRule, *, opaque: bool) -> UpstreamConnection:
         addresses = await self._vetted(origin, rule)

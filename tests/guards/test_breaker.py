@@ -234,3 +234,13 @@ def test_open_circuits_are_counted() -> None:
     assert breakers.open_count() == 1
     clock.advance(RULE.open_s)
     assert breakers.open_count() == 0
+
+
+def test_the_worst_of_every_tool_in_one_pass() -> None:
+    clock = FakeClock()
+    breakers = opened(clock)
+    breakers.record(("search", "other.example", 443), RULE, ok=True)
+    breakers.record(("files", "api.example", 443), RULE, ok=True)
+    assert breakers.worst_by_tool() == {"search": 2, "files": 0}
+    clock.advance(10)
+    assert breakers.worst_by_tool() == {"search": 1, "files": 0}

@@ -442,3 +442,18 @@ def test_what_is_estimated_is_kept_as_used() -> None:
     kept = ledger.take_changes(10).runs[a_caller().run_id]
     assert kept is not None
     assert (kept.spend_micros, kept.tokens) == (7, 9)
+
+
+def test_shares_are_those_of_the_last_call_of_runs_called_lately() -> None:
+    clock = FakeClock()
+    ledger = Ledger(clock)
+    rule = BudgetRule(max_tool_calls=10, max_seconds=60)
+    for name, calls in (("long ago", 1), ("half", 5), ("all", 10)):
+        for _ in range(calls):
+            granted(reserve(ledger, rule, name)).settle(0)
+        clock.advance(200)
+    assert ledger.shares(rule, 10, within_s=450) == [1.0, 0.5]
+    assert ledger.shares(rule, 1, within_s=450) == [1.0]
+    assert ledger.limit("half", {"max_tool_calls": 50})
+    assert ledger.shares(rule, 10, within_s=450) == [1.0, 0.1]
+    assert ledger.shares(BudgetRule(), 10, within_s=450) == [0.0, 0.1]

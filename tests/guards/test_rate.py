@@ -126,6 +126,7 @@ def test_a_wait_that_would_be_too_long_is_refused_at_once_counting_those_ahead()
             tasks = [group.create_task(limits.take("t", rule, a_caller())) for _ in range(3)]
             await asyncio.sleep(0.01)
             assert limits.waiting("t") == 2
+            assert limits.in_line() == {"t": 2}
             refusal = await take(limits, rule)
             assert loop.time() - started_s < 0.02
             assert refusal is not None
@@ -180,6 +181,7 @@ def test_a_cancelled_waiter_leaves_the_line_as_if_it_had_never_come(gone: int) -
             await asyncio.sleep(0)
             assert limits.waiting("t") == 2
         assert limits.waiting("t") == 0
+        assert limits.in_line() == {}
         return times
 
     assert loop.run(scenario()) == pytest.approx([1.0, 2.0], abs=NEAR_S)

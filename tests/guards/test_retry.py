@@ -169,3 +169,42 @@ def test_a_full_holder_drops_idle_budgets_and_shares_one_otherwise() -> None:
         budgets.of(tool).deposit()
     assert budgets.of("c") is not budgets.of("d")
     assert (len(budgets), budgets.overflowed) == (2, 4)
+
+
+def test_what_a_budget_did_not_allow_is_counted_by_tool_and_never_forgotten() -> None:
+    clock = FakeClock()
+    budgets = RetryBudgets(clock, limit=1)
+    budget = budgets.of("a")
+    budget.deposit()
+    assert [budget.withdraw(RULE) for _ in range(5)] == [True, True, True, False, False]
+    assert budgets.denied() == {"a": 2}
+    beyond = budgets.of("b")  # no room: the shared one
+    assert [beyond.withdraw(RULE) for _ in range(4)][-1] is False
+    assert budgets.denied() == {"a": 2, "_other": 1}
+    clock.advance(11)
+    budgets.of("c")  # takes the place of the idle one
+    assert budgets.denied() == {"a": 2, "_other": 1}
+
+
+def test_denials_of_dropped_budgets_are_kept_for_so_many_tools_only() -> None:
+    clock = FakeClock()
+    budgets = RetryBudgets(clock, limit=2)
+    for name in ("a", "b", "c", "d"):
+        budget = budgets.of(name)
+        assert not [budget.withdraw(RULE) for _ in range(4)][-1]
+        clock.advance(11)
+    budgets.of("e")
+    budgets.of("f")
+    assert budgets.denied() == {"a": 1, "b": 1, "_other": 2}
+
+
+def test_what_is_left_of_a_budget() -> None:
+    clock = FakeClock()
+    budgets = RetryBudgets(clock)
+    for _ in range(100):
+        budgets.of("busy").deposit()
+    budgets.of("quiet").deposit()
+    budgets.of("quiet").withdraw(RULE)
+    budgets.of("gone").deposit()
+    ratios = {"busy": 0.2, "quiet": 0.2}
+    assert budgets.left(ratios.get) == {"busy": 20, "quiet": 2}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.model.clock import SystemClock, utc_date, utc_timestamp
+from proxy.model.clock import SystemClock, parse_timestamp, utc_date, utc_timestamp
 
 NEW_YEAR_S = 1_767_225_600  # 2026-01-01T00:00:00Z
 MOMENTS = [
@@ -50,3 +50,15 @@ def test_the_system_clock_moves_on() -> None:
     first = clock.monotonic()
     assert clock.monotonic() >= first
     assert utc_date(clock.wall()) >= "2026"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1970-01-02", 86_400), ("1970-01-01T01:00:00Z", 3600), ("1970-01-01T01:00:00", 3600),
+        ("1970-01-01T01:00:00+01:00", 0), ("1970-01-01T00:00:00.5Z", 0.5), ("soon", None),
+        ("", None), ("12:00", None),
+    ],
+)  # fmt: skip
+def test_a_time_is_read_back(text: str, seconds: float | None) -> None:
+    assert parse_timestamp(text) == seconds

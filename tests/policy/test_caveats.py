@@ -196,3 +196,10 @@ def test_a_tool_called_like_another_entry_is_told() -> None:
         "    docs: {kind: mcp, upstream: https://x}\n    docs.search: {upstream: https://y}\n"
     )
     assert any("called like another" in warning for warning in load_policy(text).warnings)
+
+
+def test_a_sample_rate_of_a_tool_that_is_not_there() -> None:
+    text = "observability: {sample_rates: {search.raed: 1}}\n"
+    assert load_policy(text).warnings == (
+        "observability.sample_rates.search.raed: has no effect, as the catalog does not hold it",
+    )

@@ -3,6 +3,7 @@
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from proxy.model.call import Mode
 from proxy.model.reason import Reason
 from proxy.telemetry.metric_names import CALL_METRICS, METRICS, READ_METRICS, MetricKind
 from proxy.telemetry.metrics import Figures
@@ -44,13 +45,32 @@ class TestCalls:
         assert page["toolbooth_call_duration_seconds_count", "search.read"] == 1
         assert page["toolbooth_call_duration_seconds_sum", "search.read"] == 0.03
         expected = {
-            "upstream_attempts": 3, "upstream_seconds": 0.02, "queue_wait_seconds": 0.004,
-            "queued_calls": 1, "request_bytes": 5, "response_bytes": 6, "cost_usd": 0.0015,
+            "retries": 2, "upstream_attempts": 3, "upstream_seconds": 0.02,
+            "queue_wait_seconds": 0.004, "queued_calls": 1, "request_bytes": 5,
+            "response_bytes": 6, "cost_usd": 0.0015,
             "tokens": 7,
         }  # fmt: skip
         for name, value in expected.items():
             assert page[f"toolbooth_{name}_total", "search.read"] == value
         assert page[("toolbooth_sampled_calls_total",)] == 1
+
+    def test_finding_out_that_there_is_no_need_to_wait_is_no_wait(self) -> None:
+        figures = figures_of("search.read")
+        figures.observe(make_record(queue_ms=0.9))
+        figures.observe(make_record(queue_ms=1.0))
+        page = samples(figures)
+        assert page["toolbooth_queued_calls_total", "search.read"] == 1
+        assert page["toolbooth_queue_wait_seconds_total", "search.read"] == 0.001
+
+    def test_a_tunnel_that_was_opened_is_counted_with_its_bytes(self) -> None:
+        figures = figures_of("search.read")
+        figures.observe(make_record(mode=Mode.CONNECT, request_bytes=3, response_bytes=5))
+        figures.observe(make_record(mode=Mode.CONNECT, status=403, request_bytes=7))
+        figures.observe(make_record(request_bytes=11))
+        page = samples(figures)
+        assert page[("toolbooth_tunnels_total",)] == 1
+        assert page["toolbooth_tunnel_bytes_total", "sent"] == 3
+        assert page["toolbooth_tunnel_bytes_total", "received"] == 5
 
     def test_figures_add_up(self) -> None:
         figures = figures_of("a", "b")

@@ -96,6 +96,8 @@ class TestTail:
             recent.add(make_record(number), REDACTOR)
         assert (slow.dropped, fast.dropped, recent.dropped()) == (3, 0, 3)
         assert (await slow.next())["call_id"] == "call-0"
+        slow.close()
+        assert recent.dropped() == 3  # a counter does not go down
 
     def test_a_closed_tail_receives_nothing_more(self) -> None:
         recent = RecentCalls()
@@ -112,6 +114,7 @@ class TestTail:
         tails = [recent.subscribe() for _ in range(32)]
         assert None not in tails
         assert recent.subscribe() is None
+        assert recent.turned_away == 1
         assert tails[0] is not None
         tails[0].close()
         assert recent.subscribe() is not None
