@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from proxy.mcp.message import MAX_BODY_BYTES
 from proxy.model.reason import Reason
 from proxy.pipeline import mcp as stage
+from proxy.upstream.connection import UpstreamConnection
 from tests.fakes.mcp import (
     STREAM,
     Said,
@@ -94,6 +97,13 @@ async def test_other_messages(message: object, allowlist: str, passes: bool) -> 
 async def test_a_refused_request_that_calls_no_tool_gets_a_json_rpc_error() -> None:
     said, _, _ = await one(request("resources/list", 4), allowlist="docs.search")
     assert (said.status, said.json["id"], said.json["error"]["code"]) == (200, 4, -33001)
+
+
+@pytest.mark.parametrize("message", [request("initialize"), call("search")])
+async def test_a_server_that_is_not_allowed_is_refused_in_the_protocol(message: object) -> None:
+    said, _, origin = await one(message, allowlist="other")
+    assert (said.status, said.code, origin.heads) == (200, "tool_not_allowed", [])
+    assert said.json["id"] == 1
 
 
 async def test_a_refused_notification_is_accepted_and_goes_nowhere() -> None:
@@ -335,7 +345,9 @@ async def test_a_tool_has_limits_of_its_own_and_the_others_share_their_server_s(
     )
     async with (
         Origin(serving(OK)) as origin,
-        Sidecar(mcp_policy(origin.port, sections=sections, allowlist='"*"')) as sidecar,
+        Sidecar(
+            mcp_policy(origin.port, sections=sections, allowlist='docs.delete, "*"')
+        ) as sidecar,
     ):
         messages = [call("search"), call("search"), call("delete"), call("x"), call("y"), call("z")]
         answers = [await say(sidecar, post(origin.port, message)) for message in messages]
@@ -346,7 +358,8 @@ async def test_a_tool_has_limits_of_its_own_and_the_others_share_their_server_s(
         assert meta["toolbooth/retry_after_ms"] > 1000
         figures = sidecar.telemetry.figures
         assert figures.tool_figures("docs.search")["calls"] == 2
-        assert figures.tool_figures("docs")["calls"] == 4
+        assert figures.tool_figures("docs.delete")["calls"] == 1
+        assert figures.tool_figures("docs")["calls"] == 3
         assert figures.tool_figures("docs.x")["calls"] == 0
 
 
@@ -413,6 +426,8 @@ async def test_a_batch_is_as_many_calls_as_it_holds() -> None:
         assert refused.code == "max_tool_calls"
         assert [answer["id"] for answer in refused.json] == [1, 2, 3]
         assert len(origin.heads) == 1
+        (run,) = sidecar.booth.ledger.runs(sidecar.booth.policy.budgets, 2)
+        assert run.used.spend_micros == 750_000
     records = [(r.tool, r.code, r.cost_micros, r.attempts) for r in sidecar.records]
     assert sorted(records) == [
         ("docs.delete", "max_tool_calls", 0, 0),
@@ -446,6 +461,15 @@ async def test_a_batch_takes_from_the_rate_for_each_of_its_calls() -> None:
 
 
 # --- lists and streams --------------------------------------------------------------------
+
+
+def a_get(port: int) -> bytes:
+    host = f"127.0.0.1:{port}"
+    return f"GET http://{host}/mcp HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+
+
+def a_call(port: int) -> bytes:
+    return post(port, call("search"))
 
 
 def a_list(*names: str) -> dict[str, object]:
@@ -504,6 +528,21 @@ async def test_a_resumed_stream_is_filtered_and_outlives_the_deadline(
     assert b'"search"' in rest
     assert b"drop" not in rest
     assert b"Last-Event-ID: 7" in origin.heads[0]
+
+
+@pytest.mark.parametrize(("raw_of", "limit_s"), [(a_get, 300.0), (a_call, 2.0)])
+async def test_a_stream_for_messages_of_the_server_may_be_silent_for_longer(
+    raw_of: Callable[[int], bytes], limit_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, limits = UpstreamConnection.begin, []
+
+    def spy(self: UpstreamConnection, method: str, **more: Any) -> Any:
+        limits.append(more["idle_limit_s"])
+        return begin(self, method, **more)
+
+    monkeypatch.setattr(UpstreamConnection, "begin", spy)
+    await one(raw_of, sections="  timeouts_ms: {docs: {call: 9000, idle: 2000}}\n")
+    assert limits == [limit_s]
 
 
 async def test_a_client_that_leaves_closes_the_upstream() -> None:
