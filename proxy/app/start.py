@@ -19,6 +19,7 @@ import uvloop
 from aiohttp import http as aiohttp_http
 
 from proxy.app.assemble import Telemetry, build_booth, open_sink
+from proxy.app.audit import AuditTrail, open_trail
 from proxy.app.listen import ListenError, bind, bound_address
 from proxy.app.policy_source import is_open_to_all
 from proxy.app.serve import Sidecar, policy_keeper
@@ -50,6 +51,7 @@ def run(policy_path: str | None = None) -> int:
         text = _read_policy(settings)
         policy = load_policy(text, env=settings.budget_overrides)
         sockets = _bind_all(settings)
+        trail = open_trail(settings.audit_path, settings.audit_key, SystemClock())
         state = open_state(settings.state_path, policy.budgets, SystemClock())
     except SettingsError as problem:
         return _cannot_start(str(problem), BAD_POLICY)
@@ -67,10 +69,13 @@ def run(policy_path: str | None = None) -> int:
     recorder.start()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings, policy, text, sockets, recorder, state))
+            runner.run(_serve(settings, policy, text, sockets, recorder, state, trail))
+    except StoreError as problem:
+        return _cannot_start(str(problem), FAILED)
     finally:
         recorder.stop(_RECORDER_FLUSH_S)
         is_kept = state.close()
+        is_kept = trail.close() and is_kept
     return 0 if is_kept else FAILED
 
 
@@ -119,7 +124,9 @@ async def _serve(
     sockets: list[socket.socket],
     recorder: Recorder,
     state: State,
+    trail: AuditTrail,
 ) -> None:
+    await trail.started(policy.version, len(state.switches.active()))
     loop = asyncio.get_running_loop()
     signals: asyncio.Queue[int] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -130,9 +137,9 @@ async def _serve(
         async with asyncio.TaskGroup() as group:
             tasks = Tasks(group, _report_bug)
             booth = build_booth(policy, tasks, telemetry, instance, _report_bug, state)
-            keeper = policy_keeper(settings, booth, telemetry, text)
+            keeper = policy_keeper(settings, booth, telemetry, text, trail)
             loop.add_signal_handler(signal.SIGHUP, keeper.ask)
-            sidecar = Sidecar(settings, booth, telemetry, keeper, instance, state.journal)
+            sidecar = Sidecar(settings, booth, telemetry, keeper, instance, trail, state)
             await sidecar.start(sockets)
             _announce(policy, sockets, settings)
             # What was loaded at start lives as long as the process: the collector need not

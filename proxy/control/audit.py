@@ -4,7 +4,7 @@ Entries of acts that were done are never dropped. Those of refused attempts are 
 since anybody who reaches the port can cause them; what is left out is counted in the next one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol
 from urllib.parse import unquote
 
@@ -13,7 +13,7 @@ from proxy.control.problem import Problem
 from proxy.model.clock import Clock, utc_timestamp
 from proxy.telemetry.visible import visible_line
 
-Entry = Mapping[str, object]
+Entry = dict[str, object]
 Audit = Callable[[Entry], None]
 
 REFUSED_PER_SECOND = 4

@@ -41,9 +41,10 @@ class Operator:
     """The operator's view of one running sidecar.
 
     `policy` gives the rules in force now; `in_flight` the calls of a tool under way; `audit` is
-    handed every act and, by the edge, every refused attempt; `policies` keeps the policy; `widen` is told how large the bodies are that `spotlight` has captured; `listeners`
-    tells what listens where; `keep_switches` returns once they are where a restart finds them, or
-    raises `StoreError`. Runs and the policy have desks of their own: `RunDesk`, `PolicyDesk`.
+    handed every act and, by the edge, every refused attempt; `policies` keeps the policy;
+    `widen` is told how large the bodies are that `spotlight` has captured; `listeners` tells what
+    listens where; `keep_switches` returns once they are where a restart finds them, or raises
+    `StoreError`. Runs and the policy have desks of their own: `RunDesk`, `PolicyDesk`.
     """
 
     policy: Callable[[], Policy]

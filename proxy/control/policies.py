@@ -59,8 +59,9 @@ class Policies(Protocol):
         before: Callable[[Policy], Awaitable[None]] | None = None,
     ) -> Policy:
         """Put `text` in force until the file changes or the process ends; `expected` is asked
-        about the version it replaces, `before` is awaited last and may raise. Raises `VersionMismatchError`, `PolicyError`,
-        `KeeperBusyError`; whatever is raised, nothing has changed."""
+        about the version it replaces, `before` is awaited last and may raise. Raises
+        `VersionMismatchError`, `PolicyError`, `KeeperBusyError`; whatever is raised, nothing has
+        changed."""
 
     def subscribe(self, callback: Callable[[PolicyEvent], None]) -> None:
         """Have `callback` told of every policy that is loaded or refused. There is no way to

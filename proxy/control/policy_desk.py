@@ -138,8 +138,7 @@ class PolicyDesk:
             order.scope, order.result_sample_rate, order.max_result_bytes, now_s + order.ttl_s
         )
         if not operator.spotlight.turn_on(beam, now_s):
-            detail = f"{MOST_BEAMS} settings are in force already; end them first."
-            raise failed(409, "too_many_settings", detail)
+            raise _no_room()
         if order.max_result_bytes is not None:
             operator.widen(order.max_result_bytes)
         return self.observability()
@@ -151,6 +150,9 @@ class PolicyDesk:
             raise failed(409, "samples_forbidden", detail)
         if order.scope.startswith("tool:"):
             operator.check_tool_known(order.scope.removeprefix("tool:"))
+        scopes = {beam.scope for beam in operator.spotlight.beams(operator.clock.monotonic())}
+        if order.scope not in scopes and len(scopes) >= MOST_BEAMS:
+            raise _no_room()
 
     async def look_away(self, visitor: Visitor) -> View:
         """End every raised setting now."""
@@ -181,6 +183,11 @@ def _invalid(error: PolicyError) -> ProblemError:
     detail = f"The policy has {count} error{'s' if count != 1 else ''}; nothing was changed."
     problem = Problem(422, "invalid_policy", detail, extra={"errors": errors_view(error.errors)})
     return ProblemError(problem)
+
+
+def _no_room() -> ProblemError:
+    detail = f"{MOST_BEAMS} settings are in force already; end them first."
+    return failed(409, "too_many_settings", detail)
 
 
 def _busy() -> ProblemError:

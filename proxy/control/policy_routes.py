@@ -79,7 +79,10 @@ class PolicyRoutes:
         return json_answer(await self._desk.look(request[VISITOR], order))
 
     @route(
-        "DELETE", "/v1/observability", "Back to the policy's figures now.", named("Observability"),
+        "DELETE",
+        "/v1/observability",
+        "Back to the policy's figures now.",
+        named("Observability"),
         errors={507: "Problem"},
     )
     async def reset_observability(self, request: web.Request) -> web.Response:

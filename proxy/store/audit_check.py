@@ -136,7 +136,9 @@ class Checker:
         caller has seen it go by)."""
         last = self.findings.last
         if expected_hash and not is_known:
-            detail = f"no line has the hash {expected_hash}: the end of the log is gone, or rewritten"
+            detail = (
+                f"no line has the hash {expected_hash}: the end of the log is gone, or rewritten"
+            )
             self._add("end", detail)
         if self._key is None and self.findings.keyed:
             self._note("macs were not checked: give the key (--key-file)")
