@@ -23,7 +23,7 @@ _MAX_TEXT_CHARS = 2_000
 _OURS = frozenset(("seq", "prev", "mac", "hash"))
 _ESSENTIAL = ("ts", "event", "actor", "role", "action", "key", "outcome")
 _LINE = re.compile(
-    rb'\{"seq":([1-9][0-9]{0,17}),.*,"prev":"([0-9a-f]{64})"'
+    rb'\{"seq":([1-9][0-9]{0,17}),(?:.*,)?"prev":"([0-9a-f]{64})"'
     rb'(?:,"mac":"([0-9a-f]{64})")?,"hash":"([0-9a-f]{64})"\}'
 )
 
@@ -105,18 +105,27 @@ def mac_of(key: bytes, body: bytes) -> str:
 
 
 def _body(seq: int, entry: Entry, prev: str) -> bytes:
-    fields = {name: _bounded(value) for name, value in entry.items() if name not in _OURS}
+    fields = {
+        _bounded_text(name): _bounded(value) for name, value in entry.items() if name not in _OURS
+    }
     whole = {"seq": seq, **fields, "prev": prev}
-    text = orjson.dumps(whole, default=repr, option=orjson.OPT_NON_STR_KEYS)
+    text = orjson.dumps(whole, default=repr)
     return visible_json(text.decode()).encode()[:-1]
 
 
 def _bounded(value: object) -> object:
-    """Long text is cut; a lone surrogate, which JSON in UTF-8 cannot hold, is shown escaped."""
+    """What JSON cannot hold, as text; and all text bounded."""
     if isinstance(value, str):
-        return value[:_MAX_TEXT_CHARS].encode("utf-8", "backslashreplace").decode()
+        return _bounded_text(value)
+    if isinstance(value, int) and value.bit_length() > 63:
+        return str(value)
     if isinstance(value, Mapping):
-        return {str(_bounded(str(name))): _bounded(item) for name, item in value.items()}
+        return {_bounded_text(str(name)): _bounded(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_bounded(item) for item in value]
     return value
+
+
+def _bounded_text(text: str) -> str:
+    """Cut, and with half characters, which UTF-8 cannot hold, shown escaped."""
+    return text[:_MAX_TEXT_CHARS].encode("utf-8", "backslashreplace").decode()

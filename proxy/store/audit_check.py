@@ -85,12 +85,16 @@ class _Rubbish:
 class Checker:
     """Is fed files, oldest first, line by line: `begin_file`, `feed`, `end_file`, then `finish`.
 
-    `key`: every line must have a mac by it. `is_whole` False: what is fed is the end of a file.
+    `key`: every line must have a mac by it. `expected_hash`: some line must have it. `is_whole`
+    False: what is fed is the end of a file.
     """
 
-    def __init__(self, key: bytes | None = None, *, is_whole: bool = True) -> None:
+    def __init__(
+        self, key: bytes | None = None, *, expected_hash: str = "", is_whole: bool = True
+    ) -> None:
         self.findings = Findings()
         self._key = key
+        self._expected_hash = expected_hash
         self._is_whole = is_whole
         self._head: Head | None = None
         self._file = ""
@@ -131,18 +135,15 @@ class Checker:
         else:
             self._add("changed", "it is no line of an audit log", rubbish.first_line)
 
-    def finish(self, expected_hash: str = "", *, is_known: bool = True) -> Findings:
-        """Everything that was found. `expected_hash` must be that of some line (`is_known`: the
-        caller has seen it go by)."""
+    def finish(self) -> Findings:
+        """Everything that was found."""
         last = self.findings.last
-        if expected_hash and not is_known:
-            detail = (
-                f"no line has the hash {expected_hash}: the end of the log is gone, or rewritten"
-            )
+        if self._expected_hash:
+            detail = f"no line has the hash {self._expected_hash}: the end is gone, or rewritten"
             self._add("end", detail)
         if self._key is None and self.findings.keyed:
             self._note("macs were not checked: give the key (--key-file)")
-        if last is not None and not _is_stop(last):
+        if last is not None and not is_stop(last):
             self._note(
                 f"the last line (seq {last.seq}) is no stop: it runs, it was killed, or the end is"
                 " missing"
@@ -171,8 +172,9 @@ class Checker:
             self._add("changed", "its hash is not that of its content")
             self._head = Head(line.seq if head is None else head.seq + 1, _ANY)
             return
+        if line.hash == self._expected_hash:
+            self._expected_hash = ""
         self._judge_key(line)
-        self.findings.last = line
         if head is None:
             self._judge_first(line)
         elif line.seq <= head.seq:
@@ -182,7 +184,7 @@ class Checker:
             self._add_gap(head.seq + 1, line.seq - 1)
         elif not self._follows(line):
             self._add("changed", f"it does not follow seq {head.seq}: one of the two was rewritten")
-        self._head = line.head
+        self._head, self.findings.last = line.head, line
         self._remember(line)
 
     def _follows(self, line: Line) -> bool:
@@ -259,6 +261,7 @@ def _span(first: int, last: int) -> str:
     return f"seq {first}" if first == last else f"seq {first} to {last}"
 
 
-def _is_stop(line: Line) -> bool:
+def is_stop(line: Line) -> bool:
+    """Did the process that wrote it end with this line?"""
     entry = line.entry()
     return (entry.get("action"), entry.get("why")) == (CHECKPOINT, "stop")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from proxy.model.clock import Clock, utc_timestamp
-from proxy.store.audit_chain import Entry
+from proxy.store.audit_chain import Entry, Head
 from proxy.store.audit_check import CHECKPOINT
 from proxy.store.audit_file import AuditFile
 from proxy.store.store import StoreError
@@ -53,16 +53,19 @@ class AuditLog:
     """Writes to `file` in the background, in the order entries came in.
 
     `report` is told, in the writer's thread, one sentence when writing begins to fail and one when
-    it works again. `written`, `lost` and `errors` count entries, entries and failed attempts.
+    it works again; `anchor` every checkpoint, so that it can be noted where whoever can write to
+    the file cannot. `written`, `lost` and `errors` count entries, entries and failed attempts.
     """
 
     def __init__(
         self, file: AuditFile, clock: Clock, report: Callable[[str], None],
+        anchor: Callable[[Head], None] = lambda _: None, *,
         retry_s: float = RETRY_S, limit: int = QUEUE_LIMIT,
     ) -> None:  # fmt: skip
         self._file = file
         self._clock = clock
         self._report = report
+        self._anchor = anchor
         self._retry_s = retry_s
         self._limit = limit
         self._wake = threading.Condition()
@@ -72,6 +75,7 @@ class AuditLog:
         self._is_stopping = False
         self._is_failing = False
         self._untold = 0  # lost, and not yet told in the log
+        self._has_started = False
         self._since_checkpoint = 0
         self._checkpoint_s = clock.monotonic()
         self._thread = threading.Thread(target=self._run, name="toolbooth-audit", daemon=True)
@@ -219,6 +223,8 @@ class AuditLog:
         self._since_checkpoint += len(entries)
         if checkpoint is not None:
             self._since_checkpoint, self._checkpoint_s = 0, self._clock.monotonic()
+            self._has_started = True
+            self._anchor(self._file.head)
         return None
 
     def _checkpoint(self, coming: int, *, is_last: bool) -> Entry | None:
@@ -226,6 +232,8 @@ class AuditLog:
         age_s = self._clock.monotonic() - self._checkpoint_s
         if is_last:
             return self._line(CHECKPOINT, why="stop", count=count)
+        if count and not self._has_started:
+            return self._line(CHECKPOINT, why="start", count=count)
         if count >= CHECKPOINT_ENTRIES or (count and age_s >= CHECKPOINT_S):
             return self._line(CHECKPOINT, why="regular", count=count)
         return None
