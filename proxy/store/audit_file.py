@@ -120,17 +120,16 @@ class AuditFile:
             window = window.partition(b"\n")[2]
         whole, half = _split(window)
         found = self._checked(whole, is_whole=not start)
-        if found is None:
-            if start or whole:
-                raise StoreError(f"{self._path} does not end in a line of an audit log.{_AWAY}")
-            found, self._why = (kept, "start") if kept.seq else (GENESIS, "new")
-        elif kept.seq > found.seq or (kept.seq == found.seq and kept.hash != found.hash):
+        if found is None and (start or whole):
+            raise StoreError(f"{self._path} does not end in a line of an audit log.{_AWAY}")
+        self._why = "start" if kept.seq else "new"
+        self.head = self._with_half(found or kept, half)
+        is_behind = kept.seq > self.head.seq
+        if is_behind or (kept.seq == self.head.seq and kept.hash != self.head.hash):
             raise StoreError(
-                f"lines at the end of {self._path} are gone: it ends with seq {found.seq}, and"
+                f"lines at the end of {self._path} are gone: it ends with seq {self.head.seq}, and"
                 f" seq {kept.seq} was written.{_AWAY}"
             )
-        self.head = found
-        self._look_at_half(half)
         self._is_known = True
 
     def _checked(self, whole: bytes, *, is_whole: bool) -> Head | None:
@@ -151,15 +150,18 @@ class AuditFile:
             raise StoreError(f"{self._path} was written with a key; TOOLBOOTH_AUDIT_KEY is unset.")
         return None if last is None else last.head
 
-    def _look_at_half(self, half: bytes) -> None:
-        """A last line without its newline: all of it but that, or less."""
+    def _with_half(self, head: Head, half: bytes) -> Head:
+        """The head after a last line without its newline: all of it but that, or less."""
         line = read_line(half)
-        if line is not None and line.is_true and (line.seq - 1, line.prev) == self.head:
-            self.head, self._needs_newline = line.head, True
-        elif len(half) > MAX_LINE_BYTES:
+        if line is not None and line.is_true and (line.seq - 1, line.prev) == head:
+            if self._key is not None and not line.is_by(self._key):
+                raise StoreError(f"the last line of {self._path} is not by this key.{_AWAY}")
+            self._needs_newline = True
+            return line.head
+        if len(half) > MAX_LINE_BYTES:
             raise StoreError(f"{self._path} does not end in a line of an audit log.{_AWAY}")
-        else:
-            self._half = half
+        self._half = half
+        return head
 
     def _kept_head(self) -> Head:
         raw = os.pread(self._head_fd, 200, 0)
