@@ -1,4 +1,4 @@
-"""Is this an unbroken audit log? (pure: lines in, findings out, in bounded memory)
+"""Whether an audit log is unbroken, and where not (pure: lines in, findings out, bounded memory).
 
 A file opens with a line that says so (`begin`), or its beginning is gone. From then on each line
 must be the one after the last. Where that does not hold, the line is named with what is wrong. What
