@@ -177,7 +177,7 @@ class Operator:
         if now is not None and now != switch:
             detail = f"The switch {key[:100]!a} was engaged anew meanwhile; look, then try again."
             raise failed(409, "switch_changed", detail)
-        if now is None or not self.switches.release(key):
+        if not self.switches.release(key):
             raise failed(404, "not_engaged", self._not_engaged(key))
         return switch_view(switch)
 

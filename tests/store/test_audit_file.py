@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from proxy.store import audit_file
-from proxy.store.audit_chain import Entry
+from proxy.store.audit_chain import Entry, sealed
 from proxy.store.audit_check import Checker, Findings, lines_of
 from proxy.store.audit_file import AuditFile
 from proxy.store.store import StoreError
@@ -235,6 +235,14 @@ def test_keys_do_not_come_and_go_within_one_log(path: Path) -> None:
     fill(path, 1)
     path.with_name("audit.log.head").unlink()
     with pytest.raises(StoreError, match="it has no mac"):
+        opened(path, KEY)
+
+
+def test_a_last_line_without_newline_needs_the_key_too(path: Path) -> None:
+    fill(path, 1, KEY)
+    forged, _ = sealed(act(9), check(path).last.head, None)  # type: ignore[union-attr]
+    path.write_bytes(path.read_bytes() + forged[:-1])
+    with pytest.raises(StoreError, match="is not by this key"):
         opened(path, KEY)
 
 

@@ -139,6 +139,26 @@ async def test_what_is_kept_is_bounded_and_what_is_not_is_counted(bench: Bench) 
     assert bench.log.lost == 80
 
 
+async def test_what_comes_during_an_attempt_that_fails_stands_behind_it(bench: Bench) -> None:
+    """And counts towards the bound together with what is being written."""
+    bench.file.gate.clear()
+    bench.file.fault = "disk full."
+    for number in range(1, 13):
+        bench.log.note(act(number))
+    while not bench.file.attempts:
+        await asyncio.sleep(0.002)
+    for number in range(13, 31):
+        bench.log.note(act(number))
+    assert (bench.log.pending, bench.log.lost) == (20, 10)
+    bench.file.gate.set()
+    while bench.file.attempts < 2:
+        await asyncio.sleep(0.002)
+    assert bench.log.pending == 20
+    bench.file.fault = None
+    await bench.until_written()
+    assert bench.file.names() == [*range(1, 21), "lost"]
+
+
 async def test_a_disk_that_does_not_answer_refuses_in_time(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
