@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
 
+_SHORTEST_KEY = 16
 _BUDGET_NAMES = ("AGENT_MAX_STEPS", "AGENT_MAX_TOOL_CALLS", "AGENT_MAX_SECONDS")
 
 
@@ -57,7 +58,8 @@ class ClientSettings:
 class Settings:
     """What a sidecar needs to start. `budget_overrides` are the `AGENT_MAX_*` variables, which
     win over the policy file. `log`: `stdout` or a file. `state_path`: where state survives a
-    restart; None: in memory, where it does not."""
+    restart; None: in memory, where it does not. `audit_path`: the chained audit log; None: acts go
+    to the process log only. `audit_key`: what its lines are made with."""
 
     proxy_listen: ListenAddress
     control_listen: ListenAddress
@@ -67,6 +69,8 @@ class Settings:
     viewer_token: str | None
     log: str
     state_path: Path | None
+    audit_path: Path | None
+    audit_key: bytes | None
     drain_s: float
     max_connections: int
     budget_overrides: dict[str, str]
@@ -93,7 +97,6 @@ def read_settings(
     not hold is worse than no start.
     """
     env = os.environ if environ is None else environ  # noqa: TID251 - the one place
-    _refuse_unsupported(env)
     client = client_settings(env)
     if not client.control_listen.is_loopback and client.control_token is None:
         raise SettingsError(
@@ -116,6 +119,8 @@ def read_settings(
         viewer_token=viewer_token,
         log=env.get("TOOLBOOTH_LOG") or "stdout",
         state_path=_state_path(env),
+        audit_path=_audit_path(env),
+        audit_key=audit_key(env),
         drain_s=_number(env, "TOOLBOOTH_DRAIN_SECONDS", 10.0, highest=3600.0),
         max_connections=int(_number(env, "TOOLBOOTH_MAX_CONNECTIONS", 12_000.0, highest=1e6)),
         budget_overrides={name: env[name] for name in _BUDGET_NAMES if env.get(name)},
@@ -127,6 +132,16 @@ def secret_variable(name: str, environ: Mapping[str, str] | None = None) -> str 
     """The variable that a tool's credentials name; it holds a secret, which is not for logs."""
     env = os.environ if environ is None else environ  # noqa: TID251 - the one place
     return env.get(name)
+
+
+def audit_key(environ: Mapping[str, str] | None = None) -> bytes | None:
+    """The key of the audit log, for the sidecar and for whoever checks the log. Raises
+    `SettingsError`."""
+    env = os.environ if environ is None else environ  # noqa: TID251 - the one place
+    key = _secret(env, "TOOLBOOTH_AUDIT_KEY")
+    if key is not None and len(key) < _SHORTEST_KEY:
+        raise SettingsError(f"TOOLBOOTH_AUDIT_KEY: needs at least {_SHORTEST_KEY} characters.")
+    return None if key is None else key.encode("utf-8", "surrogateescape")
 
 
 def colours_wanted(environ: Mapping[str, str] | None = None) -> bool:
@@ -158,9 +173,15 @@ def wants_to_stay(environ: Mapping[str, str] | None = None) -> bool:
     return env.get("DEMO_STAY", "") not in ("", "0")
 
 
-def _refuse_unsupported(env: Mapping[str, str]) -> None:
-    if env.get("TOOLBOOTH_AUDIT"):
-        raise SettingsError("TOOLBOOTH_AUDIT: this version writes no separate audit file.")
+def _audit_path(env: Mapping[str, str]) -> Path | None:
+    place = env.get("TOOLBOOTH_AUDIT")
+    if not place:
+        if env.get("TOOLBOOTH_AUDIT_KEY") or env.get("TOOLBOOTH_AUDIT_KEY_FILE"):
+            raise SettingsError("TOOLBOOTH_AUDIT_KEY without TOOLBOOTH_AUDIT: there is no log.")
+        return None
+    if place.endswith("/"):
+        raise SettingsError("TOOLBOOTH_AUDIT: expected the path of a file.")
+    return Path(place)
 
 
 def _state_path(env: Mapping[str, str]) -> Path | None:

@@ -40,6 +40,17 @@ def test_the_command_line_wins_over_the_variable() -> None:
     assert read_settings("b.yaml", environ).policy_path == Path("b.yaml")
 
 
+def test_the_audit_log_and_its_key(tmp_path: Path) -> None:
+    """The key from its file, as a mounted secret is."""
+    assert (read_settings(environ={}).audit_path, read_settings(environ={}).audit_key) == (
+        None,
+    ) * 2
+    (tmp_path / "key").write_text("0123456789abcdef\n")
+    environ = {"TOOLBOOTH_AUDIT": "a.log", "TOOLBOOTH_AUDIT_KEY_FILE": str(tmp_path / "key")}
+    settings = read_settings(environ=environ)
+    assert (settings.audit_path, settings.audit_key) == (Path("a.log"), b"0123456789abcdef")
+
+
 BAD = [
     pytest.param({"TOOLBOOTH_PROXY_LISTEN": "8080"}, "HOST:PORT", id="a port alone"),
     pytest.param({"TOOLBOOTH_PROXY_LISTEN": "h:99999"}, "HOST:PORT", id="a port too large"),
@@ -60,6 +71,12 @@ BAD = [
     ),
     pytest.param(
         {"TOOLBOOTH_CONTROL_TOKEN_FILE": "/does/not/exist"}, "cannot be read", id="a missing file"
+    ),
+    pytest.param({"TOOLBOOTH_AUDIT": "logs/"}, "path of a file", id="an audit log in a folder"),
+    pytest.param({"TOOLBOOTH_AUDIT_KEY": "k" * 16}, "no log", id="a key without an audit log"),
+    pytest.param(
+        {"TOOLBOOTH_AUDIT": "a.log", "TOOLBOOTH_AUDIT_KEY": "k" * 15}, "16 characters",
+        id="a key that can be guessed",
     ),
     pytest.param({"TOOLBOOTH_DRAIN_SECONDS": "soon"}, "number", id="a grace that is no number"),
     pytest.param({"TOOLBOOTH_DRAIN_SECONDS": "-1"}, "number", id="a negative grace"),

@@ -10,7 +10,7 @@ success: a typing error must neither open nor close the booth.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from proxy.app.policy_source import SourceError, read_source
 from proxy.control.access import Role, Visitor
-from proxy.control.audit import Audit, audit_entry
+from proxy.control.audit import Audit, Entry, audit_entry
 from proxy.control.policies import (
     KeeperBusyError,
     PolicyEvent,
@@ -148,7 +148,12 @@ class PolicyKeeper:
         async with self._turn():
             return (await self._compiled(text)).policy
 
-    async def put(self, text: bytes, expected: Callable[[str], bool]) -> Policy:
+    async def put(
+        self,
+        text: bytes,
+        expected: Callable[[str], bool],
+        before: Callable[[Policy], Awaitable[None]] | None = None,
+    ) -> Policy:
         """See `Policies`."""
         async with self._turn():
             if not expected(self._state.policy.version):
@@ -158,6 +163,8 @@ class PolicyKeeper:
             except PolicyError as error:
                 self._fail("api", _sentence(error), tuple(error.errors))
                 raise
+            if before is not None:
+                await before(loaded.policy)
             self._swap(loaded, "api")
             return loaded.policy
 
@@ -213,12 +220,12 @@ class PolicyKeeper:
             before = self._state.policy.version
             self._swap(loaded, source)
         if loaded.policy.version != before:
-            self._audit(
-                audit_entry(
-                    self._clock.wall(), Visitor(Role.PROCESS, source), "policy.load",
-                    loaded.policy.version, "", outcome="done",
-                )
-            )  # fmt: skip
+            self._audit(self._entry(source, loaded.policy.version, "done", previous=before))
+
+    def _entry(self, source: str, key: str, outcome: str, **more: object) -> Entry:
+        visitor = Visitor(Role.PROCESS, source)
+        entry = audit_entry(self._clock.wall(), visitor, "policy.load", key, "", outcome)
+        return {**entry, **more}
 
     async def _compiled(self, text: bytes) -> Loaded:
         """In a thread: a large catalog takes a second, in which calls go on. Whatever goes wrong
@@ -265,6 +272,8 @@ class PolicyKeeper:
         _LOG.error("%s Policy %s stays in force.", detail, self._state.policy.version)
         for error in errors[:_ERRORS_LOGGED]:
             _LOG.error("policy: %s", error)
+        if source != "api":  # the edge of the API tells its own refusals
+            self._audit(self._entry(source, "", "failed", detail=detail))
         self._tell({"action": "failed", "version": self._state.policy.version, "source": source,
                     "detail": detail})  # fmt: skip
 

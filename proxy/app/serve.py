@@ -5,14 +5,15 @@ import logging
 import socket
 from collections import Counter
 
-import orjson
 from aiohttp import web
 
 from proxy import __version__
 from proxy.app.assemble import Telemetry, swap_policy
+from proxy.app.audit import AuditTrail
 from proxy.app.gauges import Lag, watch_guards, watch_process, watch_records, watch_ways
 from proxy.app.listen import bound_address
 from proxy.app.reload import Loaded, PolicyKeeper
+from proxy.app.state import State
 from proxy.ca.authority import NoContextError
 from proxy.control.access import Access
 from proxy.control.api import control_app
@@ -42,9 +43,13 @@ class Sidecar:
         telemetry: Telemetry,
         keeper: PolicyKeeper,
         instance: str,
-        journal: Journal | None = None,
+        trail: AuditTrail,
+        state: State,
     ) -> None:
+        journal = state.journal
         self._journal = journal
+        self._trail = trail
+        self._expired = state.expired
         self._keeper = keeper
         self._settings = settings
         self._booth = booth
@@ -56,6 +61,7 @@ class Sidecar:
         self._lag = Lag()
         self._addresses: dict[str, str] = {}
         self._watch_gauges()
+        trail.show(telemetry.figures)
         if journal is not None:
             telemetry.figures.watch("toolbooth_state_lag_seconds", lambda: journal.lag_s)
             telemetry.figures.watch(
@@ -79,6 +85,7 @@ class Sidecar:
         self._booth.spawn(self._measure_lag())
         self._booth.spawn(self._keeper.watch())
         self._keeper.subscribe(self._follow_policy)
+        self._booth.spawn(self._trail.watch(self._booth.switches, self._expired))
         if self._journal is not None:
             self._keep_policies(self._journal)
             self._booth.spawn(self._journal.run())
@@ -122,6 +129,7 @@ class Sidecar:
         """Take nothing new; wait until nothing is under way, the grace is over or another signal
         comes; then cut what is left."""
         self._booth.is_draining = True
+        self._trail.says("process.drain")
         if self._server is not None:
             self._server.close()
         self._front.close_idle()
@@ -163,7 +171,7 @@ class Sidecar:
             started_wall_s=booth.clock.wall(),
             is_draining=lambda: booth.is_draining,
             in_flight=booth.slots.in_flight,
-            audit=_audit,
+            audit=self._trail,
             listeners=lambda: self._addresses,
             ca=booth.authority.view,
             keep_switches=keep_nothing if self._journal is None else self._journal.keep,
@@ -211,7 +219,7 @@ class Sidecar:
 
 
 def policy_keeper(
-    settings: Settings, booth: Booth, telemetry: Telemetry, text: bytes
+    settings: Settings, booth: Booth, telemetry: Telemetry, text: bytes, trail: AuditTrail
 ) -> PolicyKeeper:
     """The keeper of the policy that `booth` was started with, which was compiled from `text`."""
     policy = booth.policy
@@ -222,10 +230,5 @@ def policy_keeper(
         redactor_of=telemetry.redactor_of,
         adopt=lambda policy, redactor: swap_policy(booth, telemetry, policy, redactor),
         clock=booth.clock,
-        audit=_audit,
+        audit=trail.note,
     )
-
-
-def _audit(entry: dict[str, object]) -> None:
-    """Admin acts go to the process log; their own chained file comes with the audit log."""
-    _LOG.info("audit %s", orjson.dumps(entry).decode())

@@ -19,6 +19,7 @@ import uvloop
 from aiohttp import http as aiohttp_http
 
 from proxy.app.assemble import Telemetry, build_booth, open_sink, warn_of_missing_secrets
+from proxy.app.audit import AuditTrail, open_trail
 from proxy.app.listen import ListenError, bind, bound_address
 from proxy.app.policy_source import is_open_to_all
 from proxy.app.serve import Sidecar, policy_keeper
@@ -52,6 +53,7 @@ def run(policy_path: str | None = None) -> int:
         policy = load_policy(text, env=settings.budget_overrides)
         sockets = _bind_all(settings)
         authority = _authority(settings, policy)
+        trail = open_trail(settings.audit_path, settings.audit_key, SystemClock())
         state = open_state(settings.state_path, policy.budgets, SystemClock())
     except SettingsError as problem:
         return _cannot_start(str(problem), BAD_POLICY)
@@ -69,10 +71,13 @@ def run(policy_path: str | None = None) -> int:
     recorder.start()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings, policy, text, sockets, recorder, state, authority))
+            runner.run(_serve(settings, policy, text, sockets, recorder, state, authority, trail))
+    except StoreError as problem:
+        return _cannot_start(str(problem), FAILED)
     finally:
         recorder.stop(_RECORDER_FLUSH_S)
         is_kept = state.close()
+        is_kept = trail.close() and is_kept
     return 0 if is_kept else FAILED
 
 
@@ -131,7 +136,9 @@ async def _serve(
     recorder: Recorder,
     state: State,
     authority: Authority,
+    trail: AuditTrail,
 ) -> None:
+    await trail.started(policy.version, len(state.switches.active()))
     loop = asyncio.get_running_loop()
     signals: asyncio.Queue[int] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -142,9 +149,9 @@ async def _serve(
         async with asyncio.TaskGroup() as group:
             tasks = Tasks(group, _report_bug)
             booth = build_booth(policy, tasks, telemetry, instance, _report_bug, state, authority)
-            keeper = policy_keeper(settings, booth, telemetry, text)
+            keeper = policy_keeper(settings, booth, telemetry, text, trail)
             loop.add_signal_handler(signal.SIGHUP, keeper.ask)
-            sidecar = Sidecar(settings, booth, telemetry, keeper, instance, state.journal)
+            sidecar = Sidecar(settings, booth, telemetry, keeper, instance, trail, state)
             await sidecar.start(sockets)
             warn_of_missing_secrets(booth)
             _announce(policy, sockets, settings)

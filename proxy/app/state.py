@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.guards.budget import Ledger
-from proxy.guards.switches import Switches
+from proxy.guards.switches import Switch, Switches
 from proxy.model.clock import Clock
 from proxy.policy.policy import BudgetRule
 from proxy.store.journal import Journal
@@ -19,11 +19,13 @@ _FLUSH_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The guards whose state may outlive the process; `journal` None: it does not."""
+    """The guards whose state may outlive the process; `journal` None: it does not. `expired`:
+    switches that were kept, and ended while nothing ran."""
 
     switches: Switches
     ledger: Ledger
     journal: Journal | None = None
+    expired: tuple[Switch, ...] = ()
 
     def close(self) -> bool:
         """Write what is left; no call may be under way any more. False, and said, if not all of
@@ -49,7 +51,7 @@ def open_state(path: Path | None, rule: BudgetRule, clock: Clock) -> State:
     journal = Journal(store, state.switches, state.ledger, clock, _LOG.error)
     gc.disable()  # it would walk what is put back again and again, for half of the time
     try:
-        journal.restore(rule)
+        kept = journal.restore(rule)
     except StoreError:
         store.close()
         raise
@@ -62,4 +64,6 @@ def open_state(path: Path | None, rule: BudgetRule, clock: Clock) -> State:
             "state in %s: %d switches, %d runs, %d agents", path, len(state.switches.active()),
             len(state.ledger.runs_table), len(state.ledger.agents_table),
         )  # fmt: skip
-    return State(state.switches, state.ledger, journal)
+    engaged = {switch.key for switch in state.switches.active()}
+    expired = tuple(switch for switch in kept.switches if switch.key not in engaged)
+    return State(state.switches, state.ledger, journal, expired)

@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_live_policy_verbs(verbs)
     _add_doctor(verbs)
     _add_ca_verbs(verbs)
+    _add_audit_verbs(verbs)
     return parser
 
 
@@ -241,6 +242,24 @@ def _add_ca_verbs(verbs: Verbs) -> None:
     _add_json(env)
 
 
+def _add_audit_verbs(verbs: Verbs) -> None:
+    audit = verbs.add_parser(
+        "audit", help="Is an audit log unbroken, and what does it say.", allow_abbrev=False
+    )
+    acts = audit.add_subparsers(title="commands", metavar="ACT", required=True)
+    verify = _add(acts, "verify", _verify_audit, "Check files of one log; exit 1 if it is broken.")
+    verify.add_argument("files", metavar="FILE", nargs="+", help="every file, rotated ones too")
+    verify.add_argument(
+        "--key-file", metavar="FILE", help="holds the key (TOOLBOOTH_AUDIT_KEY_FILE)"
+    )
+    verify.add_argument("--head", metavar="HASH", help="a hash that must be in it, noted before")
+    _add_json(verify)
+    show = _add(acts, "show", _show_audit, "The last entries of a file. Checks nothing.")
+    show.add_argument("file", metavar="FILE")
+    show.add_argument("-n", type=count, default=20, metavar="N", help="so many (20)")
+    _add_json(show)
+
+
 def _run(arguments: argparse.Namespace) -> int:
     from proxy.app.start import run
 
@@ -325,6 +344,18 @@ def _put_policy(arguments: argparse.Namespace) -> int:
     from proxy.cli.policy_acts import put_policy
 
     return put_policy(_client(arguments), arguments)
+
+
+def _verify_audit(arguments: argparse.Namespace) -> int:
+    from proxy.cli.audit_acts import verify
+
+    return verify(arguments)
+
+
+def _show_audit(arguments: argparse.Namespace) -> int:
+    from proxy.cli.audit_acts import show
+
+    return show(arguments)
 
 
 def _tail(arguments: argparse.Namespace) -> int:

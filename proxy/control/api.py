@@ -63,7 +63,7 @@ def _mount(app: web.Application, *handlers: object) -> None:
 
 def _edge(operator: Operator, access: Access) -> Callable[..., Awaitable[web.StreamResponse]]:
     """The middleware that every request passes: access first, whatever the path."""
-    refused = RefusedAttempts(operator.audit, operator.clock)
+    refused = RefusedAttempts(operator.audit.offer, operator.clock)
     operator.figures.watch("toolbooth_audit_suppressed_total", lambda: refused.suppressed_total)
 
     @web.middleware

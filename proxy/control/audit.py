@@ -5,6 +5,7 @@ since anybody who reaches the port can cause them; what is left out is counted i
 """
 
 from collections.abc import Callable
+from typing import Protocol
 from urllib.parse import unquote
 
 from proxy.control.access import NOBODY, Visitor
@@ -12,7 +13,8 @@ from proxy.control.problem import Problem
 from proxy.model.clock import Clock, utc_timestamp
 from proxy.telemetry.visible import visible_line
 
-Audit = Callable[[dict[str, object]], None]
+Entry = dict[str, object]
+Audit = Callable[[Entry], None]
 
 REFUSED_PER_SECOND = 4
 _LONGEST_KEY = 300
@@ -25,6 +27,24 @@ _ACTS = (
     ("PATCH", "/v1/observability", "observability.raise"),
     ("DELETE", "/v1/observability", "observability.reset"),
 )
+
+
+class Trail(Protocol):
+    """Where entries go. What becomes of an act whose entry cannot be written is the choice of the
+    way in."""
+
+    def note(self, entry: Entry) -> None:
+        """Something that was done whatever happens to the entry: it is kept until it can be
+        written. Never waits, never fails."""
+
+    def offer(self, entry: Entry) -> None:
+        """A refused attempt, which may be dropped and counted. Never waits, never fails."""
+
+    async def require(self, entry: Entry) -> None:
+        """Return once the entry is safe; only then may its act be done. Raises `StoreError`."""
+
+    async def settle(self) -> bool:
+        """Wait a little for what was noted to be safe; False: it is not yet."""
 
 
 def audit_entry(

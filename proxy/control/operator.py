@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from proxy import __version__
 from proxy.ca.authority import CaView
 from proxy.control.access import Visitor
-from proxy.control.audit import Audit, audit_entry
+from proxy.control.audit import Entry, Trail, audit_entry
 from proxy.control.orders import CallQuery, SwitchOrder, suggestion
 from proxy.control.policies import Policies
 from proxy.control.policy_views import failure_view
@@ -46,11 +46,11 @@ class Operator:
     """The operator's view of one running sidecar.
 
     `policy` gives the rules in force now; `in_flight` the calls of a tool under way; `audit` is
-    handed every act that was done and, by the edge, every refused attempt; `policies` keeps the
-    policy; `widen` is told how large the bodies are that `spotlight` has captured; `listeners`
-    tells what listens where; `keep_switches` returns once they are where a restart finds them, or
-    raises `StoreError`; `ca` shows the CA for interception, if there is
-    one. Runs and the policy have desks of their own: `RunDesk`, `PolicyDesk`.
+    handed every act and, by the edge, every refused attempt; `policies` keeps the policy;
+    `widen` is told how large the bodies are that `spotlight` has captured; `listeners` tells what
+    listens where; `keep_switches` returns once they are where a restart finds them, or raises
+    `StoreError`; `ca` shows the CA for interception, if there is one. Runs and the policy have
+    desks of their own: `RunDesk`, `PolicyDesk`.
     """
 
     policy: Callable[[], Policy]
@@ -63,7 +63,7 @@ class Operator:
     started_wall_s: float
     is_draining: Callable[[], bool]
     in_flight: Callable[[str], int]
-    audit: Audit
+    audit: Trail
     policies: Policies
     spotlight: Spotlight
     widen: Callable[[int], None]
@@ -147,8 +147,9 @@ class Operator:
     def engage(
         self, visitor: Visitor, key: str, order: SwitchOrder, *, force: bool = False
     ) -> View:
-        """Switch `key` off. A tool that the policy does not know is a 404 unless forced: a typing
-        error must not pass for a kill."""
+        """Switch `key` off, whatever becomes of the audit: no full disk may keep a kill from
+        taking hold. A tool that the policy does not know is a 404 unless forced: a typing error
+        must not pass for a kill."""
         if key.startswith("tool:") and not force:
             try:
                 self.check_tool_known(key.removeprefix("tool:"))
@@ -159,37 +160,55 @@ class Operator:
             switch = self.switches.engage(key, order.reason, visitor.actor, order.ttl_s)
         except ValueError as error:
             raise failed(422, "invalid_switch", f"{_sentence(error)}.") from None
-        self._audit_switch(visitor, "switch.engage", switch)
+        self.audit.note(self._switch_entry(visitor, "switch.engage", switch))
         return switch_view(switch)
 
     async def make_durable(self, done: str, after_restart: str) -> None:
         """Wait until switches would survive a restart; 507 if they would not, which says what holds
-        now (`done`) and what would then."""
+        now (`done`) and what would then. The audit is waited for too, but not insisted on."""
+        await self.audit.settle()
         try:
             await self.keep_switches()
         except StoreError as error:
             detail = f"{done} and this process acts on it, but a restart {after_restart}: {error}"
             raise failed(507, "state_unavailable", detail) from None
 
-    def release(self, visitor: Visitor, key: str) -> View:
-        """Switch `key` on again; 404 if it was not engaged."""
+    async def release(self, visitor: Visitor, key: str) -> View:
+        """Switch `key` on again; 404 if it was not engaged, 409 if it was engaged anew while the
+        audit was being written: that kill is not the one to be released."""
         switch = self.engaged().get(key)
-        if switch is None or not self.switches.release(key):
+        if switch is None:
             raise failed(404, "not_engaged", self._not_engaged(key))
-        self._audit_switch(visitor, "switch.release", switch)
+        await self._require(self._switch_entry(visitor, "switch.release", switch))
+        now = self.engaged().get(key)
+        if now is not None and now != switch:
+            detail = f"The switch {key[:100]!a} was engaged anew meanwhile; look, then try again."
+            raise failed(409, "switch_changed", detail)
+        if not self.switches.release(key):
+            raise failed(404, "not_engaged", self._not_engaged(key))
         return switch_view(switch)
 
-    def _audit_switch(self, visitor: Visitor, action: str, switch: Switch) -> None:
+    def _switch_entry(self, visitor: Visitor, action: str, switch: Switch) -> Entry:
         expires_s = switch.expires_s
         expires = None if expires_s is None else utc_timestamp(expires_s)
-        self.tell_audit(visitor, action, switch.key, switch.reason, expires=expires)
+        wall_s = self.clock.wall()
+        entry = audit_entry(wall_s, visitor, action, switch.key, switch.reason, outcome="done")
+        return {**entry, "expires": expires}
 
-    def tell_audit(
+    async def audit_first(
         self, visitor: Visitor, action: str, key: str, reason: str = "", **more: object
     ) -> None:
-        """An act that was done."""
+        """To be awaited right before an act is done; 507 if the act cannot be audited, and then it
+        must not be done. What was true before may have changed when this returns."""
         entry = audit_entry(self.clock.wall(), visitor, action, key, reason, outcome="done")
-        self.audit({**entry, **more})
+        await self._require({**entry, **more})
+
+    async def _require(self, entry: Entry) -> None:
+        try:
+            await self.audit.require(entry)
+        except StoreError as error:
+            detail = f"Nothing was changed, since it could not be audited: {error}"
+            raise failed(507, "state_unavailable", detail) from None
 
     def check_tool_known(self, name: str) -> None:
         """404 unless it is in the catalog, or the tool of an MCP server that is: `ENTRY.TOOL`."""

@@ -3,7 +3,7 @@
 Only words: the keeper itself reads files and runs threads, which is the business of `app`.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
 
 from proxy.policy.policy import Policy
@@ -52,10 +52,16 @@ class Policies(Protocol):
         """What `text` would be, without putting it in force. Raises `PolicyError` with every
         problem, `KeeperBusyError`."""
 
-    async def put(self, text: bytes, expected: Callable[[str], bool]) -> Policy:
+    async def put(
+        self,
+        text: bytes,
+        expected: Callable[[str], bool],
+        before: Callable[[Policy], Awaitable[None]] | None = None,
+    ) -> Policy:
         """Put `text` in force until the file changes or the process ends; `expected` is asked
-        about the version it replaces. Raises `VersionMismatchError`, `PolicyError`,
-        `KeeperBusyError`; whatever is raised, nothing has changed."""
+        about the version it replaces, `before` is awaited last and may raise. Raises
+        `VersionMismatchError`, `PolicyError`, `KeeperBusyError`; whatever is raised, nothing has
+        changed."""
 
     def subscribe(self, callback: Callable[[PolicyEvent], None]) -> None:
         """Have `callback` told of every policy that is loaded or refused. There is no way to

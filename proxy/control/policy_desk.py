@@ -69,15 +69,19 @@ class PolicyDesk:
             before = self.state.policy  # of now: others may have been waited for
             return expected(version)
 
+        async def audit(policy: Policy) -> None:
+            await self._operator.audit_first(
+                visitor, "policy.put", policy.version, previous=before.version
+            )
+
         try:
-            policy = await self._keeper.put(text, is_expected)
+            policy = await self._keeper.put(text, is_expected, audit)
         except VersionMismatchError:
             raise self._mismatch() from None
         except PolicyError as error:
             raise _invalid(error) from None
         except KeeperBusyError:
             raise _busy() from None
-        self._operator.tell_audit(visitor, "policy.put", policy.version, previous=before.version)
         return _change_view(before, policy, is_applied=True)
 
     def explain(self, order: ExplainOrder) -> View:
@@ -125,29 +129,39 @@ class PolicyDesk:
             ],
         }
 
-    def look(self, visitor: Visitor, order: LookOrder) -> View:
+    async def look(self, visitor: Visitor, order: LookOrder) -> View:
         """Show more for a while. What the policy forbids to show at all stays forbidden."""
-        operator, now_s = self._operator, self._operator.clock.monotonic()
+        operator = self._operator
+        self._check_look(order)
+        await operator.audit_first(visitor, "observability.raise", order.scope, **order._asdict())
+        self._check_look(order)
+        now_s = operator.clock.monotonic()
+        beam = Beam(
+            order.scope, order.result_sample_rate, order.max_result_bytes, now_s + order.ttl_s
+        )
+        if not operator.spotlight.turn_on(beam, now_s):
+            raise _no_room()
+        if order.max_result_bytes is not None:
+            operator.widen(order.max_result_bytes)
+        return self.observability()
+
+    def _check_look(self, order: LookOrder) -> None:
+        operator = self._operator
         if not operator.policy().observability.sampled_tool_results:
             detail = "The policy forbids samples (observability.sampled_tool_results is false)."
             raise failed(409, "samples_forbidden", detail)
         if order.scope.startswith("tool:"):
             operator.check_tool_known(order.scope.removeprefix("tool:"))
-        beam = Beam(
-            order.scope, order.result_sample_rate, order.max_result_bytes, now_s + order.ttl_s
-        )
-        if not operator.spotlight.turn_on(beam, now_s):
-            detail = f"{MOST_BEAMS} settings are in force already; end them first."
-            raise failed(409, "too_many_settings", detail)
-        if order.max_result_bytes is not None:
-            operator.widen(order.max_result_bytes)
-        operator.tell_audit(visitor, "observability.raise", order.scope, **order._asdict())
-        return self.observability()
+        scopes = {beam.scope for beam in operator.spotlight.beams(operator.clock.monotonic())}
+        if order.scope not in scopes and len(scopes) >= MOST_BEAMS:
+            raise _no_room()
 
-    def look_away(self, visitor: Visitor) -> View:
+    async def look_away(self, visitor: Visitor) -> View:
         """End every raised setting now."""
-        count = self._operator.spotlight.turn_off()
-        self._operator.tell_audit(visitor, "observability.reset", "", ended=count)
+        now_s = self._operator.clock.monotonic()
+        count = len(self._operator.spotlight.beams(now_s))
+        await self._operator.audit_first(visitor, "observability.reset", "", ended=count)
+        self._operator.spotlight.turn_off()
         return self.observability()
 
     def _mismatch(self) -> ProblemError:
@@ -171,6 +185,11 @@ def _invalid(error: PolicyError) -> ProblemError:
     detail = f"The policy has {count} error{'s' if count != 1 else ''}; nothing was changed."
     problem = Problem(422, "invalid_policy", detail, extra={"errors": errors_view(error.errors)})
     return ProblemError(problem)
+
+
+def _no_room() -> ProblemError:
+    detail = f"{MOST_BEAMS} settings are in force already; end them first."
+    return failed(409, "too_many_settings", detail)
 
 
 def _busy() -> ProblemError:

@@ -37,7 +37,7 @@ class PolicyRoutes:
         "PUT", "/v1/policy", "Put a policy in force, or with dry_run=1 say what it would change.",
         named("PolicyChange"), query={"dry_run": FLAG_PARAMETER}, headers={"If-Match": TEXT},
         body={_YAML: TEXT, "text/yaml": TEXT},
-        errors={412: "Problem", 422: "PolicyProblem", 428: "Problem"},
+        errors={412: "Problem", 422: "PolicyProblem", 428: "Problem", 507: "Problem"},
     )  # fmt: skip
     async def put_policy(self, request: web.Request) -> web.Response:
         """PUT /v1/policy"""
@@ -70,19 +70,24 @@ class PolicyRoutes:
 
     @route(
         "PATCH", "/v1/observability", "Show more for a while: of all, of one tool or of one run.",
-        named("Observability"), body=named("ObservabilityOrder"), errors={409: "Problem"},
+        named("Observability"), body=named("ObservabilityOrder"),
+        errors={409: "Problem", 507: "Problem"},
     )  # fmt: skip
     async def raise_observability(self, request: web.Request) -> web.Response:
         """PATCH /v1/observability"""
         order = read_look_order(await read_body(request))
-        return json_answer(self._desk.look(request[VISITOR], order))
+        return json_answer(await self._desk.look(request[VISITOR], order))
 
     @route(
-        "DELETE", "/v1/observability", "Back to the policy's figures now.", named("Observability")
+        "DELETE",
+        "/v1/observability",
+        "Back to the policy's figures now.",
+        named("Observability"),
+        errors={507: "Problem"},
     )
     async def reset_observability(self, request: web.Request) -> web.Response:
         """DELETE /v1/observability"""
-        return json_answer(self._desk.look_away(request[VISITOR]))
+        return json_answer(await self._desk.look_away(request[VISITOR]))
 
     def _etag(self) -> str:
         return f'"{self._desk.state.policy.version}"'

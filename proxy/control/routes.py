@@ -93,12 +93,12 @@ class ControlRoutes:
 
     @route(
         "DELETE", "/v1/switches/{key}", "Switch it on again.", named("Switch"),
-        errors={507: "Problem"},
+        errors={409: "Problem", 507: "Problem"},
     )  # fmt: skip
     async def release(self, request: web.Request) -> web.Response:
         """DELETE /v1/switches/{key}"""
         key = read_name(request.raw_path, "/v1/switches/")
-        view = self._operator.release(request[VISITOR], key)
+        view = await self._operator.release(request[VISITOR], key)
         await self._operator.make_durable("The switch is released", "would engage it again")
         return json_answer(view)
 
@@ -118,22 +118,22 @@ class ControlRoutes:
 
     @route(
         "PATCH", "/v1/runs/{run}", "Set limits of this run alone; null: the policy's again.",
-        named("Run"), body=named("LimitOrder"),
+        named("Run"), body=named("LimitOrder"), errors={507: "Problem"},
     )  # fmt: skip
     async def limit_run(self, request: web.Request) -> web.Response:
         """PATCH /v1/runs/{run}"""
         run_id = read_name(request.raw_path, "/v1/runs/")
         changes = read_limit_order(await read_body(request))
-        return json_answer(self._runs.limit(request[VISITOR], run_id, changes))
+        return json_answer(await self._runs.limit(request[VISITOR], run_id, changes))
 
     @route(
         "DELETE", "/v1/runs/{run}", "Let the run begin anew at its next call.", named("Run"),
-        errors={409: "Problem"},
+        errors={409: "Problem", 507: "Problem"},
     )  # fmt: skip
     async def forget_run(self, request: web.Request) -> web.Response:
         """DELETE /v1/runs/{run}"""
         run_id = read_name(request.raw_path, "/v1/runs/")
-        return json_answer(self._runs.forget(request[VISITOR], run_id))
+        return json_answer(await self._runs.forget(request[VISITOR], run_id))
 
     @route(
         "GET", "/v1/calls", "The last calls that match, newest first.",

@@ -47,16 +47,26 @@ class RunDesk:
             raise _unknown(run_id)
         return run_view(run, self._operator.engaged().get(f"run:{run_id}"))
 
-    def limit(self, visitor: Visitor, run_id: str, changes: dict[str, int | float | None]) -> View:
+    async def limit(
+        self, visitor: Visitor, run_id: str, changes: dict[str, int | float | None]
+    ) -> View:
         """Set limits of this run alone, in place of the policy's."""
+        self.run(run_id)
+        await self._operator.audit_first(visitor, "run.limit", f"run:{run_id}", changes=changes)
         if not self._ledger.limit(run_id, changes):
             raise _unknown(run_id)
-        self._operator.tell_audit(visitor, "run.limit", f"run:{run_id}", changes=changes)
         return self.run(run_id)
 
-    def forget(self, visitor: Visitor, run_id: str) -> View:
+    async def forget(self, visitor: Visitor, run_id: str) -> View:
         """Let the run begin anew at its next call; what it was. 409 while a call of it is under
         way: that call would still be charged to what nobody looks at any more."""
+        self._idle_run(run_id)
+        await self._operator.audit_first(visitor, "run.forget", f"run:{run_id}")
+        view = self._idle_run(run_id)  # a call may have begun meanwhile
+        self._ledger.forget(run_id)
+        return view
+
+    def _idle_run(self, run_id: str) -> View:
         view = self.run(run_id)
         if view["in_flight"]:
             detail = (
@@ -64,8 +74,6 @@ class RunDesk:
                 "run:ID, or wait."
             )
             raise failed(409, "run_in_flight", detail)
-        self._ledger.forget(run_id)
-        self._operator.tell_audit(visitor, "run.forget", f"run:{run_id}")
         return view
 
 

@@ -58,6 +58,7 @@ class Switches:
         self._limit = limit
         self._engaged: dict[str, _Engaged] = {}
         self._subscribers: list[Callable[[], None]] = []
+        self._on_expired: Callable[[Switch], None] | None = None
 
     def engage(self, key: str, reason: str, actor: str, ttl_s: float | None = None) -> Switch:
         """Switch `key` off from now on, for `ttl_s` seconds or until released.
@@ -110,6 +111,11 @@ class Switches:
         judged again. One per part of the process, at start: there is no way to unsubscribe. An
         expiry is not told, since it only lets more through."""
         self._subscribers.append(callback)
+
+    def tell_expired(self, callback: Callable[[Switch], None]) -> None:
+        """Have `callback` told of each switch whose time is over, when that is found: at the
+        latest when somebody asks what is active."""
+        self._on_expired = callback
 
     def refuse(
         self,
@@ -201,12 +207,17 @@ class Switches:
         if engaged is None:
             return None
         if engaged.deadline_s is not None and self._clock.monotonic() >= engaged.deadline_s:
-            del self._engaged[key]
+            self._expire(key)
             return None
         return engaged.switch
 
+    def _expire(self, key: str) -> None:
+        switch = self._engaged.pop(key).switch
+        if self._on_expired is not None:
+            self._on_expired(switch)
+
     def _put(self, switch: Switch, ttl_s: float | None) -> None:
-        if switch.key not in self._engaged and switch.key not in (_ALL, _WRITES):
+        if self._find(switch.key) is None and switch.key not in (_ALL, _WRITES):
             if len(self._engaged) >= self._limit:
                 self._drop_expired()
             if len(self._engaged) >= self._limit:
@@ -220,7 +231,7 @@ class Switches:
         now_s = self._clock.monotonic()
         for key, engaged in list(self._engaged.items()):
             if engaged.deadline_s is not None and now_s >= engaged.deadline_s:
-                del self._engaged[key]
+                self._expire(key)
 
     def _tell(self) -> None:
         # ExitStack: one subscriber that fails must not keep the others from hearing of a kill.

@@ -151,6 +151,15 @@ READ_METRICS: tuple[Metric, ...] = (
         "How old the oldest change of budgets may be that a crash now would forget.",
     ),
     Metric("toolbooth_state_write_errors_total", _C, (), "Failed attempts to write state."),
+    Metric("toolbooth_audit_entries_total", _C, (), "Entries written to the audit log."),
+    Metric("toolbooth_audit_pending", _G, (), "Entries that wait for the audit log's disk."),
+    Metric(
+        "toolbooth_audit_lost_total", _C, (),
+        "Entries the audit log has lost; told in the log once it can be written again.",
+    ),
+    Metric(
+        "toolbooth_audit_write_errors_total", _C, (), "Failed attempts to write the audit log."
+    ),
     Metric("toolbooth_build_info", _I, ("version",), "The version that is running."),
     Metric("toolbooth_draining", _G, (), "1 while shutting down."),
     Metric("toolbooth_event_loop_lag_seconds", _G, (), "How late the event loop last was."),

@@ -109,6 +109,26 @@ async def test_a_bad_file_leaves_the_last_good_policy(booth: Booth) -> None:
         await booth.until(lambda: bool(booth.adopted))
     assert booth.trouble == ""
     assert [event["action"] for event in booth.told] == ["failed", "loaded"]
+    assert [(e["action"], e["outcome"]) for e in booth.audited] == [
+        ("policy.load", "failed"), ("policy.load", "done"),
+    ]  # fmt: skip
+    assert booth.audited[1]["previous"] == before
+
+
+async def test_a_policy_of_the_api_waits_for_its_audit(booth: Booth) -> None:
+    """What may still say no is asked last, with the policy that would come into force."""
+    asked: list[tuple[str, str]] = []
+
+    async def refuse(policy: Policy) -> None:
+        asked.append((policy.version, booth.version))
+        raise RuntimeError
+
+    before = booth.version
+    with pytest.raises(RuntimeError):
+        await booth.keeper.put(OTHER.encode(), lambda _: True, refuse)
+    assert (booth.version, booth.adopted) == (before, [])
+    assert asked == [(load_policy(OTHER).version, before)]
+    assert booth.keeper.state.last_error is None
 
 
 def _remove(path: Path) -> None:

@@ -1,5 +1,6 @@
 """An operator's desk for tests: the real guards and figures behind the real operator."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -7,6 +8,7 @@ from typing import NamedTuple
 from proxy.app.reload import Loaded, PolicyKeeper
 from proxy.ca.authority import CaView
 from proxy.control.access import Access
+from proxy.control.audit import Entry
 from proxy.control.operator import Operator
 from proxy.guards.breaker import Breakers
 from proxy.guards.budget import Ledger, Reservation
@@ -14,6 +16,7 @@ from proxy.guards.switches import Switches
 from proxy.model.call import Caller, Kind
 from proxy.policy.compile import load_policy
 from proxy.policy.policy import ObservabilityRule, Policy
+from proxy.store.store import StoreError
 from proxy.telemetry.metrics import Figures
 from proxy.telemetry.recent import RecentCalls
 from proxy.telemetry.redact import Redactor
@@ -45,6 +48,31 @@ class BoundAt(NamedTuple):
     host: str = "127.0.0.1"
 
 
+class ListTrail:
+    """Keeps every entry. `fault`: what the next acts' entries cannot be written for; `before`: runs
+    while an entry is being written."""
+
+    def __init__(self, entries: list[dict[str, object]]) -> None:
+        self._entries = entries
+        self.fault: str | None = None
+        self.before: Callable[[], object] = lambda: None
+
+    def note(self, entry: Entry) -> None:
+        self._entries.append(dict(entry))
+
+    offer = note
+
+    async def require(self, entry: Entry) -> None:
+        await asyncio.sleep(0)
+        self.before()
+        if self.fault is not None:
+            raise StoreError(self.fault)
+        self.note(entry)
+
+    async def settle(self) -> bool:
+        return self.fault is None
+
+
 class Desk:
     """`operator`, what stands behind it, and `audited`: every audit entry."""
 
@@ -59,6 +87,7 @@ class Desk:
         self.recent = RecentCalls(limit=50)
         self.redactor = Redactor(ObservabilityRule().redact)
         self.audited: list[dict[str, object]] = []
+        self.trail = ListTrail(self.audited)
         self.is_draining = False
         self.spotlight = Spotlight()
         self.widened: list[int] = []
@@ -69,7 +98,7 @@ class Desk:
             redactor_of=lambda policy: Redactor(policy.observability.redact),
             adopt=self._adopt,
             clock=self.clock,
-            audit=self.audited.append,
+            audit=self.trail.note,
         )
         self.ca: Callable[[], CaView | None] = lambda: None
         self.operator = Operator(
@@ -83,7 +112,7 @@ class Desk:
             started_wall_s=self.clock.wall(),
             is_draining=lambda: self.is_draining,
             in_flight=lambda name: {"search.read": 3}.get(name, 0),
-            audit=self.audited.append,
+            audit=self.trail,
             listeners=lambda: {"proxy": "127.0.0.1:8080"},
             policies=self.keeper,
             spotlight=self.spotlight,

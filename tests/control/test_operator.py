@@ -25,9 +25,10 @@ def test_which_tools_are_known(name: str, is_known: bool) -> None:
     assert refused is not is_known
 
 
-def test_an_act_is_told_with_who_when_and_what_else() -> None:
+async def test_an_act_is_told_with_who_when_and_what_else() -> None:
     desk = Desk()
-    desk.operator.tell_audit(Visitor(Role.ADMIN, "alice"), "run.limit", "run:r", changes={"a": 1})
+    alice = Visitor(Role.ADMIN, "alice")
+    await desk.operator.audit_first(alice, "run.limit", "run:r", changes={"a": 1})
     assert desk.audited == [
         {
             "ts": "2027-01-15T08:00:00.000Z", "event": "admin", "actor": "alice", "role": "admin",

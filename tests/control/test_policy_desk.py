@@ -27,13 +27,13 @@ async def test_a_busy_keeper_is_told_as_503(monkeypatch: pytest.MonkeyPatch) -> 
     assert desk.audited == []
 
 
-def test_a_look_too_many_is_refused() -> None:
+async def test_a_look_too_many_is_refused() -> None:
     """And is no act."""
     desk = Desk()
     now_s = desk.clock.monotonic()
     for number in range(MOST_BEAMS):
         desk.spotlight.turn_on(Beam(f"run:{number}", 1.0, None, now_s + 9), now_s)
     with pytest.raises(ProblemError) as caught:
-        PolicyDesk(desk.operator).look(ALICE, LookOrder(1.0, None, "all", 5.0))
+        await PolicyDesk(desk.operator).look(ALICE, LookOrder(1.0, None, "all", 5.0))
     assert caught.value.problem.code == "too_many_settings"
     assert desk.audited == []

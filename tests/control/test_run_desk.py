@@ -1,6 +1,6 @@
 """What an operator does to runs."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -50,9 +50,9 @@ async def test_runs_are_sorted(
     assert ("".join(ids(view)), view["remembered"]) == (order[:2], 4)
 
 
-def test_limits_are_set_for_one_run_and_audited(desk: Desk) -> None:
+async def test_limits_are_set_for_one_run_and_audited(desk: Desk) -> None:
     desks = RunDesk(desk.operator)
-    view = desks.limit(ALICE, "a", {"max_tool_calls": 20, "max_spend_micros": 2_500_000})
+    view = await desks.limit(ALICE, "a", {"max_tool_calls": 20, "max_spend_micros": 2_500_000})
     assert view["limits"] == {"max_tool_calls": 20, "max_spend_usd": 2.5}
     left = view["left"]
     assert isinstance(left, dict)
@@ -61,38 +61,41 @@ def test_limits_are_set_for_one_run_and_audited(desk: Desk) -> None:
     assert [(e["action"], e["key"], e["actor"]) for e in desk.audited] == [
         ("run.limit", "run:a", "alice")
     ]
-    assert desks.limit(ALICE, "a", {"max_tool_calls": None})["limits"] == {"max_spend_usd": 2.5}
+    view = await desks.limit(ALICE, "a", {"max_tool_calls": None})
+    assert view["limits"] == {"max_spend_usd": 2.5}
 
 
-def test_a_run_is_forgotten(desk: Desk) -> None:
+async def test_a_run_is_forgotten(desk: Desk) -> None:
     """It begins anew at its next call; its switch stays where it is."""
     desk.switches.engage("run:a", "x", "alice")
-    view = RunDesk(desk.operator).forget(ALICE, "a")
+    view = await RunDesk(desk.operator).forget(ALICE, "a")
     assert view["run_id"] == "a"
     assert desk.ledger.run_view(desk.policy.budgets, "a") is None
     assert [switch.key for switch in desk.switches.active()] == ["run:a"]
     assert desk.audited[-1]["action"] == "run.forget"
 
 
-def test_a_run_with_a_call_under_way_is_not_forgotten(desk: Desk) -> None:
+async def test_a_run_with_a_call_under_way_is_not_forgotten(desk: Desk) -> None:
     """Its call would be charged to nobody."""
     place = desk.start_run("a")
     with pytest.raises(ProblemError) as caught:
-        RunDesk(desk.operator).forget(ALICE, "a")
+        await RunDesk(desk.operator).forget(ALICE, "a")
     assert (caught.value.problem.status, caught.value.problem.code) == (409, "run_in_flight")
     place.settle(0)
-    RunDesk(desk.operator).forget(ALICE, "a")
+    await RunDesk(desk.operator).forget(ALICE, "a")
 
 
-def test_runs_nobody_knows(desk: Desk) -> None:
+async def test_runs_nobody_knows(desk: Desk) -> None:
     desks = RunDesk(desk.operator)
-    acts: tuple[Callable[[], object], ...] = (
-        lambda: desks.run("x"),
+    with pytest.raises(ProblemError) as caught:
+        desks.run("x")
+    assert caught.value.problem.code == "run_unknown"
+    acts: tuple[Callable[[], Awaitable[object]], ...] = (
         lambda: desks.limit(ALICE, "x", {"max_steps": 1}),
         lambda: desks.forget(ALICE, "x"),
     )
     for act in acts:
         with pytest.raises(ProblemError) as caught:
-            act()
+            await act()
         assert caught.value.problem.code == "run_unknown"
     assert desk.audited == []

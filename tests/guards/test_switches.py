@@ -273,3 +273,24 @@ def test_a_wall_clock_set_back_makes_no_switch_longer_than_it_was_ordered() -> N
     assert reason_of(restarted) is Reason.ALL_DISABLED
     clock.advance(0.1)
     assert reason_of(restarted) is None
+
+
+def test_a_switch_that_ends_by_itself_is_told_once() -> None:
+    """Whoever finds it first: a call, a list, or the same switch engaged anew. A release is not."""
+    clock = FakeClock()
+    switches = Switches(clock)
+    told: list[tuple[str, str]] = []
+    switches.tell_expired(lambda switch: told.append((switch.key, switch.reason)))
+    switches.engage("all", "one", "alice", 5)
+    switches.engage("tool:a", "two", "alice", 5)
+    switches.engage("run:a", "three", "alice", 5)
+    switches.engage("run:b", "four", "alice", 5)
+    assert switches.release("run:b")
+    clock.advance(6)
+    assert told == []
+    assert not switches.release("all")
+    switches.engage("tool:a", "five", "alice", 5)
+    assert told == [("all", "one"), ("tool:a", "two")]
+    assert [switch.reason for switch in switches.active()] == ["five"]
+    switches.active()
+    assert told == [("all", "one"), ("tool:a", "two"), ("run:a", "three")]

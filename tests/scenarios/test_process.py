@@ -175,7 +175,7 @@ REFUSED_SETTINGS = [
         id="a control port for everyone without a token",
     ),
     pytest.param({"TOOLBOOTH_STATE": "redis://x"}, "TOOLBOOTH_STATE", id="a store we do not have"),
-    pytest.param({"TOOLBOOTH_AUDIT": "/x"}, "TOOLBOOTH_AUDIT", id="an audit file we do not write"),
+    pytest.param({"TOOLBOOTH_AUDIT": "/x/"}, "TOOLBOOTH_AUDIT", id="an audit log that is no file"),
     pytest.param({"AGENT_MAX_STEPS": "many"}, "AGENT_MAX_STEPS", id="a limit that is no number"),
     pytest.param({"TOOLBOOTH_POLICY": "/none", "drop": "1"}, "policy", id="no policy at all"),
 ]  # fmt: skip
