@@ -2,12 +2,14 @@
 
 import http.client
 import json
+import ssl
 import time
 import urllib.error
 import urllib.request
 import urllib.response
 from concurrent.futures import ThreadPoolExecutor
 from email.message import Message
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -29,17 +31,35 @@ class Agent:
         self._proxy_port = proxy_port
         self._run_id = run_id
         proxy = f"http://{run_id}:x@127.0.0.1:{proxy_port}"
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({"http": proxy}))
+        self._proxies = urllib.request.ProxyHandler({"http": proxy, "https": proxy})
+        self._opener = urllib.request.build_opener(self._proxies)
 
-    def call(self, url: str, content: bytes | None = None) -> Answer:
+    def trust(self, ca_file: Path) -> None:
+        """Trust this CA, and no other, for https."""
+        tls = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=str(ca_file)))
+        self._opener = urllib.request.build_opener(self._proxies, tls)
+
+    def call(self, url: str, content: bytes | None = None, *, method: str | None = None) -> Answer:
         """One tool call; refusals are answers too."""
         started = time.perf_counter()
+        fields = {"Content-Type": "application/json"}
+        request = urllib.request.Request(url, content, fields, method=method)
         try:
-            with self._opener.open(url, content, timeout=10) as response:
+            with self._opener.open(request, timeout=10) as response:
                 return _answer(response.status, response.headers, response.read(), started)
         except urllib.error.HTTPError as error:
             with error:
                 return _answer(error.code, error.headers, error.read(), started)
+
+    def through_gateway(self, path: str, content: bytes) -> Answer:
+        """A call by the sidecar's own address, as an SDK with a base URL makes it."""
+        started = time.perf_counter()
+        url = f"http://127.0.0.1:{self._proxy_port}{path}"
+        fields = {"Content-Type": "application/json", "X-Agent-Run-Id": self._run_id}
+        request = urllib.request.Request(url, content, fields)
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(request, timeout=10) as response:
+            return _answer(response.status, response.headers, response.read(), started)
 
     def call_at_once(self, urls: list[str]) -> list[Answer]:
         """All of them at the same moment."""
@@ -68,6 +88,6 @@ class Agent:
 
 def _answer(status: int, headers: Message, body: bytes, started: float) -> Answer:
     code = headers.get("Toolbooth-Code", "")
-    detail = json.loads(body)["detail"] if code else ""
+    detail = json.loads(body).get("detail", "") if code else ""
     took_ms = (time.perf_counter() - started) * 1000
     return Answer(status, code, detail, dict(headers), body, took_ms)

@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from proxy.demo.agent import Agent
+from proxy.demo.certify import certify
 from proxy.demo.scenes import SCENES, Stage
 from proxy.demo.screen import Screen
 from proxy.demo.sidecar import DemoSidecar
-from proxy.demo.tool_server import ToolServer
+from proxy.demo.tool_server import LLM_KEY, ToolServer
 from proxy.settings import child_environment, colours_wanted, wants_to_stay
 
 _POLICY = Path(__file__).resolve().parents[2] / "config" / "demo.yaml"
@@ -34,12 +35,13 @@ class Operator:
             "TOOLBOOTH_CONTROL_TOKEN": token,
         }
 
-    def toolbooth(self, *arguments: str) -> None:
-        """One command; raises where it fails."""
-        subprocess.run(
+    def toolbooth(self, *arguments: str) -> str:
+        """What one command prints; raises where it fails."""
+        done = subprocess.run(
             [sys.executable, "-m", "proxy", *arguments],
-            env=self._environment, check=True, capture_output=True,
+            env=self._environment, check=True, capture_output=True, text=True,
         )  # fmt: skip
+        return done.stdout
 
 
 def run() -> int:
@@ -64,16 +66,26 @@ def run() -> int:
 
 @contextlib.contextmanager
 def _stage() -> Iterator[tuple[Stage, DemoSidecar, Path]]:
-    tools = ToolServer()
     token = secrets.token_hex(8)
-    with tempfile.TemporaryDirectory(prefix="toolbooth-demo-") as folder:
-        log = Path(folder) / "calls.jsonl"
-        environment = {**child_environment(), "TOOLBOOTH_CONTROL_TOKEN": token}
-        sidecar = DemoSidecar(_POLICY, log, environment)
+    with tempfile.TemporaryDirectory(prefix="toolbooth-demo-") as name:
+        folder = Path(name)
+        upstream_ca, certificate = certify("mail.localhost", folder)
+        tools = ToolServer(certificate)
+        environment = {
+            **child_environment(),
+            "TOOLBOOTH_CONTROL_TOKEN": token,
+            "SSL_CERT_FILE": str(upstream_ca),  # what upstreams are verified against
+            "DEMO_LLM_KEY": LLM_KEY,
+        }
+        log = folder / "calls.jsonl"
+        sidecar = DemoSidecar(_policy(folder, tools.port), log, environment)
         try:
-            port = sidecar.ports["proxy"]
             operator = Operator(sidecar.ports["control"], token)
-            yield Stage(tools, operator.toolbooth, lambda run: Agent(port, run)), sidecar, log
+            ca_file = folder / "toolbooth-ca.pem"
+            operator.toolbooth("ca", "export", "--out", str(ca_file))
+            port = sidecar.ports["proxy"]
+            stage = Stage(tools, operator.toolbooth, lambda run: Agent(port, run), ca_file)
+            yield stage, sidecar, log
             if wants_to_stay():
                 print(f" The control API's token: {token}\n Ctrl-C ends the demo.", flush=True)
                 with contextlib.suppress(KeyboardInterrupt):
@@ -81,6 +93,14 @@ def _stage() -> Iterator[tuple[Stage, DemoSidecar, Path]]:
         finally:
             sidecar.stop()
             tools.close()
+
+
+def _policy(folder: Path, port: int) -> Path:
+    """The demo's policy with the port that its tool server got: a gateway's upstream has one."""
+    path = folder / _POLICY.name
+    text = _POLICY.read_text(encoding="utf-8")
+    path.write_text(text.replace("llm.localhost:9 ", f"llm.localhost:{port} "), encoding="utf-8")
+    return path
 
 
 def _show_record(screen: Screen, log: Path) -> None:

@@ -5,10 +5,12 @@ Each scene prints its rows and returns what went differently, empty where all we
 
 import contextlib
 import http.client
+import json
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from proxy.demo.agent import Agent, Answer
 from proxy.demo.screen import Screen
@@ -19,11 +21,13 @@ _LIMIT, _AT_ONCE = 12, 20  # config/demo.yaml gives a run 12 tool calls
 
 @dataclass(frozen=True)
 class Stage:
-    """Where a scene plays: the tools, an operator's command line, and agents by run id."""
+    """Where a scene plays: the tools, an operator's command line, agents by run id, and the CA that
+    they may trust."""
 
     tools: ToolServer
-    toolbooth: Callable[..., None]
+    toolbooth: Callable[..., str]
     agent: Callable[[str], Agent]
+    ca_file: Path  # what `toolbooth ca export` wrote
 
     def url(self, tool: str, path: str = "/") -> str:
         """A tool's address."""
@@ -140,10 +144,52 @@ def tunnels(stage: Stage, screen: Screen) -> list[str]:
     ]
 
 
+def seen_through(stage: Stage, screen: Screen) -> list[str]:
+    """HTTPS whose tunnel is opened: methods are enforced inside."""
+    agent = stage.agent("run-6")
+    agent.trust(stage.ca_file)
+    inbox = f"https://mail.localhost:{stage.tools.tls_port}/inbox"
+    read = agent.call(inbox)
+    screen.row("GET https://mail/inbox", "yes", f"{read.status} allowed, inside its TLS", _ms(read))
+    delete = agent.call(inbox, method="DELETE")
+    screen.row("DELETE https://mail/inbox", "no", f"{delete.status} {delete.code}",
+               "method not covered")  # fmt: skip
+    return [_check(read, 200), _check(delete, 403, "tool_unknown")]
+
+
+def keys_and_tools(stage: Stage, screen: Screen) -> list[str]:
+    """A key the agent never sees, and an MCP server judged tool by tool."""
+    agent = stage.agent("run-7")
+    asked = agent.through_gateway("/tools/llm/v1/chat/completions", b'{"messages": []}')
+    used = json.loads(stage.toolbooth("runs", "show", "run-7", "--json"))["used"]
+    tokens = used["tokens"]
+    screen.row("POST /tools/llm/ (no key)", "yes", f"{asked.status} the booth added the key",
+               f"{tokens:,} tokens")  # fmt: skip
+    found = agent.call(stage.url("docs", "/mcp"), _call_of("search"))
+    screen.row("MCP docs.search", "yes", f"{found.status} allowed", _ms(found))
+    before = stage.tools.hits("docs")
+    wiped = agent.call(stage.url("docs", "/mcp"), _call_of("delete_all"))
+    is_told = json.loads(wiped.body)["result"]["isError"] and stage.tools.hits("docs") == before
+    screen.row("MCP docs.delete_all", "no", f"isError {wiped.code}", "told to the model")
+    return [
+        _check(asked, 200), _check(found, 200), _check(wiped, 200, "tool_not_allowed"),
+        "" if is_told else "the MCP server was reached",
+        "" if (used["tokens"], used["steps"]) == (1020, 1) else f"the model used {used}",
+    ]  # fmt: skip
+
+
+def _call_of(tool: str) -> bytes:
+    """A JSON-RPC message that calls a tool."""
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool}}
+    return json.dumps(message).encode()
+
+
 SCENES: tuple[Callable[[Stage, Screen], list[str]], ...] = (
     allowed_and_refused,
     slow_and_flaky,
     budget,
     switches,
     tunnels,
+    seen_through,
+    keys_and_tools,
 )

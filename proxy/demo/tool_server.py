@@ -3,12 +3,14 @@
 import json
 import socket
 import socketserver
+import ssl
 import threading
 import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
+LLM_KEY = "demo-key-that-only-the-booth-holds"
 _CUSTOMER = {
     "name": "Ann Example",
     "email": "ann@example.com",
@@ -45,8 +47,28 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """One tool call with content."""
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.do_GET()
+        content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        tool = self.headers.get("Host", "").partition(".")[0]
+        if tool == "llm":
+            self._complete()
+        elif tool == "docs":
+            self._answer_message(json.loads(content))
+        else:
+            self.do_GET()
+
+    def _complete(self) -> None:
+        """A model that wants its key, and says what it used."""
+        if self.headers.get("Authorization") != f"Bearer {LLM_KEY}":
+            self._send(401, {"error": "no such key"})
+            return
+        self._send(200, {"choices": [], "usage": {"prompt_tokens": 900, "completion_tokens": 120}})
+
+    def _answer_message(self, message: dict[str, object]) -> None:
+        """An MCP server that does whatever it is told."""
+        with self.lock:
+            self.hits["docs"] += 1
+        done = {"content": [{"type": "text", "text": "done"}], "isError": False}
+        self._send(200, {"jsonrpc": "2.0", "id": message["id"], "result": done})
 
     def _send(self, status: int, content: object) -> None:
         body = json.dumps(content).encode()
@@ -91,15 +113,19 @@ class _Echo(socketserver.BaseRequestHandler):
 
 
 class ToolServer:
-    """Both servers, in threads. `port` serves HTTP, `echo_port` echoes bytes."""
+    """The servers, in threads. `port` serves HTTP, `tls_port` the same over TLS, `echo_port` echoes
+    bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext) -> None:
         self._http = _Server(("127.0.0.1", 0), _Handler)
+        self._https = _Server(("127.0.0.1", 0), _Handler)
+        self._https.socket = tls.wrap_socket(self._https.socket, server_side=True)
         self._echo = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Echo)
         self._echo.daemon_threads = True
         self.port = self._http.server_address[1]
+        self.tls_port = self._https.server_address[1]
         self.echo_port = self._echo.server_address[1]
-        for server in (self._http, self._echo):
+        for server in (self._http, self._https, self._echo):
             threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
 
     def hits(self, tool: str) -> int:
@@ -109,6 +135,6 @@ class ToolServer:
 
     def close(self) -> None:
         """Stop serving."""
-        for server in (self._http, self._echo):
+        for server in (self._http, self._https, self._echo):
             server.shutdown()
             server.server_close()
