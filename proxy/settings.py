@@ -73,6 +73,7 @@ class Settings:
     audit_key: bytes | None
     drain_s: float
     max_connections: int
+    max_tls: int
     budget_overrides: dict[str, str]
     ca_dir: Path | None = None  # where the CA for interception is kept; None: in memory
 
@@ -123,6 +124,7 @@ def read_settings(
         audit_key=audit_key(env),
         drain_s=_number(env, "TOOLBOOTH_DRAIN_SECONDS", 10.0, highest=3600.0),
         max_connections=int(_number(env, "TOOLBOOTH_MAX_CONNECTIONS", 12_000.0, highest=1e6)),
+        max_tls=int(_number(env, "TOOLBOOTH_MAX_INTERCEPTED", 512.0, highest=1e6)),
         budget_overrides={name: env[name] for name in _BUDGET_NAMES if env.get(name)},
         ca_dir=client.ca_dir,
     )

@@ -54,7 +54,11 @@ class Sidecar:
         self._settings = settings
         self._booth = booth
         self._telemetry = telemetry
-        self._front = Front(booth, instance, FrontLimits(max_connections=settings.max_connections))
+        self._front = Front(
+            booth,
+            instance,
+            FrontLimits(max_connections=settings.max_connections, max_tls=settings.max_tls),
+        )
         self._server: asyncio.Server | None = None
         self._runners: list[web.AppRunner] = []
         self._is_ready = False

@@ -140,22 +140,27 @@ class Authority:
             context = self._contexts[host] = self._make_context(host)
         return context
 
-    def _make_context(self, host: str) -> ssl.SSLContext:
+    def check(self, host: str) -> None:
+        """Raises `NoContextError` where `context_for` would, but makes no certificate: a client
+        that only asks for tunnels must not cost one for each name it thinks of."""
         ca = self._ensure()
         if not self._covers(host):
             raise NoContextError(
                 f"The sidecar's CA may not vouch for {host}; the operator has to {self._remedy()}."
             )
+        if ca.certificate.not_valid_after_utc.timestamp() <= self._clock.wall():
+            raise NoContextError(
+                f"The sidecar's CA has expired; the operator has to {self._remedy()}."
+            )
+
+    def _make_context(self, host: str) -> ssl.SSLContext:
+        self.check(host)
         from proxy.ca.certificates import mint_leaf, new_leaf_key
 
         if self._leaf_key is None:
             self._leaf_key = new_leaf_key()
-        now_s = self._clock.wall()
-        if ca.certificate.not_valid_after_utc.timestamp() <= now_s:
-            raise NoContextError(
-                f"The sidecar's CA has expired; the operator has to {self._remedy()}."
-            )
-        return _server_context(mint_leaf(ca, self._leaf_key, host, now_s))
+        pem = mint_leaf(self._ensure(), self._leaf_key, host, self._clock.wall())
+        return _server_context(pem)
 
     def view(self) -> CaView | None:
         """What may be shown; None while nothing is intercepted. Raises `NoContextError`."""

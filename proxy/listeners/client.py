@@ -362,7 +362,7 @@ class ClientConnection(asyncio.Protocol):
 
     def check(self, now_s: float, limits: "FrontLimits") -> None:
         """Called about once a second."""
-        head_s, keep_alive_s, linger_s, stall_s, _ = limits
+        head_s, keep_alive_s, linger_s, stall_s, *_ = limits
         transport = self._transport
         if transport is None:
             return

@@ -1,7 +1,6 @@
 """The Exchange over an HTTP/1 connection: how an answer is framed for this client."""
 
 import asyncio
-import ssl
 from collections.abc import Callable
 from email.utils import formatdate
 from typing import TYPE_CHECKING
@@ -9,9 +8,9 @@ from typing import TYPE_CHECKING
 from proxy.listeners.body import ClientBody
 from proxy.listeners.identity import trace_id_of
 from proxy.listeners.ways_in import Inside
-from proxy.model.call import Origin
+from proxy.model.call import Caller, Origin
 from proxy.model.errors import Refusal
-from proxy.pipeline.exchange import Flow
+from proxy.pipeline.exchange import Flow, TlsSource
 from proxy.upstream.tunnel import Judge
 from proxy.wire.body import LAST_CHUNK, encode_chunk
 from proxy.wire.head import RequestHead
@@ -120,22 +119,21 @@ class ClientExchange:
         self.keeps = False
         return self._connection.give_away(head)
 
-    def govern_inside(self, transport: asyncio.Transport, held: bytes, origin: Origin) -> None:
+    def govern_inside(
+        self, transport: asyncio.Transport, held: bytes, origin: Origin, caller: Caller
+    ) -> None:
         """See `Exchange`."""
-        self._connection.govern_inside(transport, held, self._inside(origin))
+        self._connection.govern_inside(transport, held, Inside(origin, caller))
 
     async def intercept(
-        self, head: bytes, judge: Judge, tls: ssl.SSLContext, origin: Origin
+        self, head: bytes, judge: Judge, tls: TlsSource, origin: Origin, caller: Caller
     ) -> None:
         """See `Exchange`."""
         connection = self._connection
-        inside = self._inside(origin)
+        connection.front.check_room_for_tls()
         transport, early = self.open_tunnel(head)
+        inside = Inside(origin, caller)
         await connection.front.intercept(connection, transport, early, judge, tls, inside)
-
-    def _inside(self, origin: Origin) -> Inside:
-        """The tunnel that this CONNECT opens."""
-        return Inside(origin, self._connection.front.caller_of(self, self.client_address))
 
 
 class DateLine:

@@ -1,7 +1,6 @@
 """The proxy port: its connections, their limits, and the answers given before a call exists."""
 
 import asyncio
-import ssl
 from typing import NamedTuple
 
 from proxy.listeners.client import ClientConnection
@@ -10,25 +9,34 @@ from proxy.listeners.identity import identify
 from proxy.listeners.intercept import end_tls
 from proxy.listeners.ways_in import Inside
 from proxy.model.call import Caller, Mode
-from proxy.model.errors import BadMessage, Refusal
+from proxy.model.errors import BadMessage, Refusal, Stopped
+from proxy.model.reason import Reason
 from proxy.model.record import CallRecord
 from proxy.pipeline.booth import Booth
+from proxy.pipeline.exchange import TlsSource
 from proxy.pipeline.reply import reply
 from proxy.upstream.tunnel import Judge
 
 _CHECK_EVERY_S = 1.0
 
+_TLS_BUSY = Refusal(
+    Reason.BUSY, "The sidecar has too many intercepted connections; close some.", "", 1000
+)
+
 
 class FrontLimits(NamedTuple):
-    """Seconds, and a count. `head_s` runs from a head's first byte to its last, however slowly
+    """Seconds, and counts. `head_s` runs from a head's first byte to its last, however slowly
     they drip (slowloris); `keep_alive_s` bounds the silence before one. A connection that ends
-    is read on for `linger_s`, and given `stall_s` at a time to take the rest of its last answer."""
+    is read on for `linger_s`, and given `stall_s` at a time to take the rest of its last answer.
+    `max_tls`: connections whose TLS ends here; each may hold half a megabyte of buffers, for
+    nothing that a budget would count."""
 
     head_s: float = 10.0
     keep_alive_s: float = 75.0
     linger_s: float = 2.0
     stall_s: float = 30.0
     max_connections: int = 12_000
+    max_tls: int = 512
 
 
 class Front:
@@ -41,6 +49,7 @@ class Front:
         self.via_token = f"toolbooth-{instance}".encode()
         self.turned_away = 0
         self.tunnels = 0  # connections that have become tunnels
+        self.ended_tls = 0  # of those, or in a handshake: whose TLS ends here
         self._connections: set[ClientConnection] = set()
         self._call_prefix = f"{instance}-"
         self._calls = 0
@@ -60,6 +69,12 @@ class Front:
             return False
         self._connections.add(connection)
         return True
+
+    def check_room_for_tls(self) -> None:
+        """Raises `Stopped` with `busy` where no more TLS can be ended."""
+        if self.ended_tls >= self.limits.max_tls:
+            self.turned_away += 1
+            raise Stopped(_TLS_BUSY)
 
     def forget(self, connection: ClientConnection) -> None:
         """It is gone, or has become a tunnel."""
@@ -109,7 +124,7 @@ class Front:
 
     async def intercept(
         self, outer: ClientConnection, transport: asyncio.Transport, early: bytes, judge: Judge,
-        tls: ssl.SSLContext, inside: Inside,
+        tls: TlsSource, inside: Inside,
     ) -> None:  # fmt: skip
         """End the TLS in the tunnel that `outer` has become, and read what is inside."""
         await end_tls(outer, transport, early, judge=judge, tls=tls, inside=inside)

@@ -15,6 +15,7 @@ from proxy.listeners.client import ClientConnection
 from proxy.listeners.ways_in import Inside
 from proxy.model.errors import CLIENT_GONE, Refusal, Stopped
 from proxy.model.reason import Reason
+from proxy.pipeline.exchange import TlsSource
 from proxy.pipeline.opening import PlainHttp
 from proxy.upstream.tunnel import Judge
 
@@ -37,11 +38,12 @@ class TlsClientConnection(ClientConnection):
     """A client whose TLS ends here. `wire` is the transport underneath, held so that it stays
     alive and its unsent bytes can be counted."""
 
-    __slots__ = ("_wire",)
+    __slots__ = ("_wire", "counts")
 
     def __init__(self, front: "Front", inside: Inside, wire: asyncio.Transport) -> None:
         super().__init__(front, inside)
         self._wire: asyncio.Transport | None = wire
+        self.counts = False  # one of `Front.ended_tls`
 
     def eof_received(self) -> bool:
         """The client's close_notify. TLS transports close then, whatever is said."""
@@ -52,6 +54,9 @@ class TlsClientConnection(ClientConnection):
         """The connection is gone."""
         super().connection_lost(exc)
         self._wire = None
+        if self.counts:
+            self.counts = False
+            self.front.ended_tls -= 1
 
     def _backlog_bytes(self) -> int:
         below = self._wire.get_write_buffer_size() if self._wire is not None else 0
@@ -126,18 +131,20 @@ class _FirstFlight(asyncio.Protocol):
 
 async def end_tls(
     outer: ClientConnection, transport: asyncio.Transport, early: bytes, *, judge: Judge,
-    tls: ssl.SSLContext, inside: Inside,
+    tls: TlsSource, inside: Inside,
 ) -> None:  # fmt: skip
     """Put a connection on `transport`, which `outer` gave away, that reads the requests inside.
-    Raises `Stopped`, or what the judge raised, with `transport` closed."""
+    Raises `Stopped`, or what the judge or `tls` raised, with `transport` closed."""
     front = outer.front
     flight = _FirstFlight(transport, judge)
+    inner = TlsClientConnection(front, inside, transport)
+    front.ended_tls += 1
     try:
         async with asyncio.timeout(front.limits.head_s):
             held = await flight.read(early)
-            inner = TlsClientConnection(front, inside, transport)
-            upgraded = await _upgrade(front, transport, inner, tls, held)
+            upgraded = await _upgrade(front, transport, inner, tls(), held)
         outer.leave_tunnel()
+        inner.counts = True  # from here on its place is given back when it is lost
         inner.connection_made(upgraded)
     except PlainHttp:
         plain = inside._replace(origin=inside.origin._replace(scheme="http"))
@@ -148,6 +155,9 @@ async def end_tls(
     except BaseException:
         transport.abort()
         raise
+    finally:
+        if not inner.counts:
+            front.ended_tls -= 1
 
 
 async def _upgrade(

@@ -9,11 +9,13 @@ import ssl
 from collections.abc import Callable
 from typing import Protocol
 
-from proxy.model.call import Origin
+from proxy.model.call import Caller, Origin
 from proxy.model.errors import Refusal
 from proxy.upstream.tunnel import Judge
 from proxy.wire.body import Framing
 from proxy.wire.head import RequestHead
+
+TlsSource = Callable[[], ssl.SSLContext]
 
 
 class Flow(Protocol):
@@ -110,13 +112,16 @@ class Exchange(Protocol):
         come already."""
 
     async def intercept(
-        self, head: bytes, judge: Judge, tls: ssl.SSLContext, origin: Origin
+        self, head: bytes, judge: Judge, tls: TlsSource, origin: Origin, caller: Caller
     ) -> None:
         """Write `head`, have the client's first bytes judged, end its TLS here and read what is
-        inside as requests to `origin` (or to the same over HTTP, if the judge raises `PlainHttp`).
-        Returns once the TLS stands. Raises what the judge raised, or `Stopped`; the client's
-        connection is then closed."""
+        inside as requests of `caller` to `origin` (or to the same over HTTP, if the judge raises
+        `PlainHttp`). `tls` is asked once the client has begun a handshake that may go on. Returns
+        when the TLS stands. Raises what the judge or `tls` raised, or `Stopped`: `busy` before
+        anything is written, else with the client's connection closed."""
 
-    def govern_inside(self, transport: asyncio.Transport, held: bytes, origin: Origin) -> None:
+    def govern_inside(
+        self, transport: asyncio.Transport, held: bytes, origin: Origin, caller: Caller
+    ) -> None:
         """The tunnel turned out to carry HTTP to `origin` (scheme included): take the transport
-        back and read `held` and what follows as requests, each a call of its own."""
+        back and read `held` and what follows as requests of `caller`, each a call of its own."""

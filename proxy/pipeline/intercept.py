@@ -6,6 +6,10 @@ request inside is told where clients can read it, in an answer. The CONNECT is o
 client's TLS stands; the requests are walked one by one from then on.
 """
 
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from proxy.ca.authority import NoContextError
 from proxy.model.call import Effect, Mode
 from proxy.model.errors import Refusal, Stopped
@@ -64,17 +68,24 @@ def _refuse(visit: Visit, rule: ToolRule) -> Refusal | None:
 
 async def intercept(visit: Visit) -> None:
     """Answer 200, end the client's TLS, and leave the requests inside to the listener."""
-    origin = visit.call.target.origin
-    try:
-        tls = visit.booth.authority.context_for(origin.host)
-    except NoContextError as problem:
-        raise Stopped(
-            Refusal(
-                Reason.TOOL_NOT_ALLOWED,
-                str(problem),
-                f"tools.catalog.{visit.rule.name}.intercept_tls",
-            )
-        ) from None
+    origin, authority = visit.call.target.origin, visit.booth.authority
+
+    def context() -> ssl.SSLContext:
+        with _told(visit):
+            return authority.context_for(origin.host)
+
+    with _told(visit):
+        authority.check(origin.host)
     visit.record.status = 200
     judge = opening_judge(origin.host, _NEITHER)
-    await visit.exchange.intercept(established(visit), judge, tls, origin)
+    await visit.exchange.intercept(established(visit), judge, context, origin, visit.call.caller)
+
+
+@contextmanager
+def _told(visit: Visit) -> Iterator[None]:
+    """What the CA cannot do is a refusal."""
+    try:
+        yield
+    except NoContextError as problem:
+        rule = f"tools.catalog.{visit.rule.name}.intercept_tls"
+        raise Stopped(Refusal(Reason.TOOL_NOT_ALLOWED, str(problem), rule)) from None

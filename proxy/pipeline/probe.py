@@ -122,7 +122,9 @@ async def _open(visit: Visit) -> None:
 
     visit.record.status = 200
     try:
-        await visit.exchange.intercept(established(visit), only_http, tls, origin)
+        await visit.exchange.intercept(
+            established(visit), only_http, lambda: tls, origin, visit.call.caller
+        )
     except Stopped as stop:
         if stop.refusal is not _NO_TLS:
             raise

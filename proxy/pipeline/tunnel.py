@@ -42,7 +42,8 @@ async def tunnel(visit: Visit) -> None:
         # The tunnel itself did nothing; the requests inside pay for themselves.
         visit.has_sent = False
         if splice.handed_back is not None:
-            exchange.govern_inside(*splice.handed_back, origin._replace(scheme="http"))
+            inside = origin._replace(scheme="http")
+            exchange.govern_inside(*splice.handed_back, inside, visit.call.caller)
     except BaseException:
         if splice.handed_back is not None:
             splice.handed_back[0].abort()

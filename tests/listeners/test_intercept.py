@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from proxy.app.assemble import swap_policy
 from proxy.listeners.front import FrontLimits
 from proxy.model.call import Mode
 from proxy.model.reason import Reason
+from proxy.policy.compile import load_policy
 from tests.fakes.origin import OriginConnection, Script, answer_all
 from tests.fakes.sidecar import Sidecar, policy_text, read_answer
 from tests.fakes.tunnel import HandClient, TlsOrigin, client_tls, connect_head, open_tls
@@ -603,5 +605,60 @@ def test_handshakes_that_fail_leave_nothing_behind(run: Run, tmp_path: Path) -> 
             await until(lambda: len(asyncio.all_tasks()) <= tasks)
             await until(lambda: _descriptors() <= descriptors)
             assert len(it.sidecar.records) == 2 + rounds * 5 * (len(ways) + 1)
+            assert it.sidecar.front.ended_tls == 0
 
     run(scenario())
+
+
+def test_so_many_connections_end_their_tls_here_and_no_more(run: Run, tmp_path: Path) -> None:
+    """The next CONNECT hears `busy`, and is welcome once a place is free."""
+
+    async def scenario() -> None:
+        async with Setting(tmp_path, limits=FrontLimits(max_tls=1)) as it:
+            _, writer = await it.open()
+            refused = await it.sidecar.exchange(connect_head(it.authority))
+            assert refused.startswith(b"HTTP/1.1 503 busy ")
+            assert it.sidecar.front.turned_away == 1
+            writer.close()
+            await until(lambda: it.sidecar.front.ended_tls == 0)
+            reader, writer = await it.open()
+            writer.write(request(it.authority))
+            assert (await read_answer(reader)).endswith(b"ok")
+            writer.transport.abort()
+
+    run(scenario())
+
+
+def test_a_tunnel_without_a_handshake_costs_no_certificate(run: Run, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Setting(tmp_path) as it:
+            reader, writer = await it.sidecar.open()
+            writer.write(connect_head(it.authority))
+            assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+            assert len(it.sidecar.booth.authority._contexts) == 0
+            writer.transport.abort()
+
+    run(scenario())
+
+
+def test_what_a_tunnel_carries_is_its_opener_s_whatever_the_policy_asks_by_then(
+    run: Run, tmp_path: Path
+) -> None:
+    """A run id asked for since the CONNECT is asked of the requests inside, in an answer."""
+
+    async def scenario() -> None:
+        async with Setting(tmp_path) as it:
+            reader, writer = await it.sidecar.open()
+            writer.write(connect_head(it.authority))
+            assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+            new = load_policy(policy(it.origin, tmp_path, extra=_REJECT))
+            swap_policy(it.sidecar.booth, it.sidecar.telemetry, new,
+                        it.sidecar.telemetry.redactor_of(new))  # fmt: skip
+            writer.write(request(it.authority))
+            assert (await read_answer(reader)).startswith(b"HTTP/1.1 407 ")
+            writer.transport.abort()
+
+    run(scenario())
+
+
+_REJECT = "budgets: {on_missing_run: reject}\n"
