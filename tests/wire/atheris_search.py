@@ -1,8 +1,8 @@
 """The same comparisons as `fuzz.py`, led by coverage: what reaches a new line of ours is kept and
 changed further.
 
-    python -m venv /tmp/atheris && /tmp/atheris/bin/pip install atheris h11 httptools
-    PYTHONPATH=. /tmp/atheris/bin/python -m tests.wire.atheris_search target -max_total_time=600
+    python -m venv fuzz && fuzz/bin/pip install atheris h11 httptools
+    PYTHONPATH=. fuzz/bin/python -m tests.wire.atheris_search target -max_total_time=600
 
 The first argument is the parser (`target`, `head`, `chunk`, `hello`), the rest are libFuzzer's: a
 directory keeps what was found interesting. Run by hand: atheris is no dependency of the project.
@@ -23,6 +23,8 @@ from typing import Any
 _ATHERIS: Any = import_module("atheris") if find_spec("atheris") else None
 
 with _ATHERIS.instrument_imports(include=["proxy"]) if _ATHERIS else nullcontext():
+    for _name in ("body", "forward", "head"):  # what is not imported here has no coverage
+        import_module(f"proxy.wire.{_name}")
     from proxy.model.errors import BadMessage
     from proxy.wire.opening import Hello, read_hello
     from proxy.wire.target import parse_absolute
