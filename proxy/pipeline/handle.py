@@ -39,7 +39,7 @@ from proxy.policy.effect import effect_of
 from proxy.policy.match import find_tool, find_tunnel_tools
 from proxy.policy.policy import ToolRule
 from proxy.telemetry.sample import is_sampled
-from proxy.wire.forward import Outgoing, baggage_without_run, hops_left
+from proxy.wire.forward import Outgoing, baggage_without_run, hops_left, via_of
 
 _HEADS_BYTES = 4096  # what two heads take in a sampled record, roughly
 _DRAINING = Refusal(
@@ -166,7 +166,7 @@ def _prepare(visit: Visit, upload: Upload, hops: int | None) -> Outgoing:
         origin=visit.call.target.origin,
         path=visit.call.target.path,
         identity=policy.budgets.identity_headers,
-        via=visit.booth.via,
+        via=via_of(head.minor, visit.booth.via),
         replace=replace,
     )
 

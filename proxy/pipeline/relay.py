@@ -11,7 +11,7 @@ from proxy.pipeline.upload import Upload
 from proxy.pipeline.visit import Visit
 from proxy.upstream.connection import Answer, UpstreamConnection
 from proxy.wire.body import Ends
-from proxy.wire.forward import content_length, relayed_lines
+from proxy.wire.forward import content_length, relayed_lines, via_of
 
 _NOTHING: frozenset[bytes] = frozenset()
 _DROPPED_BY_US = frozenset((b"x-should-retry",))  # ours takes the place of the upstream's advice
@@ -33,7 +33,7 @@ async def relay(
     lines = relayed_lines(head, also_drop=stops)
     if b"date" not in head.named:
         lines.append(exchange.date_line())
-    lines.append(visit.booth.via)
+    lines.append(via_of(head.minor, visit.booth.via))
     lines += _our_lines(visit)
     capture = record.result = visit.capture(head.fields) if record.sampled else None
     content = answer.content
