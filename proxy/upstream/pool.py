@@ -57,7 +57,7 @@ class Pool:
             if not connection.is_open:
                 continue
             if connection.idle_since_s < oldest_s or not _still_allowed(connection, rule):
-                connection.abort()
+                connection.close()
                 continue
             connection.is_reused = True
             return connection
@@ -135,7 +135,7 @@ class Pool:
         origin = connection.origin
         kept = self._idle.get(origin)
         if not connection.is_reusable or (kept and len(kept) >= _MAX_IDLE_PER_ORIGIN):
-            connection.abort()
+            connection.close()
             return
         connection.finish()
         connection.idle_since_s = self._clock.monotonic()
@@ -149,7 +149,7 @@ class Pool:
     def _drop_oldest(self) -> None:
         origin = next(iter(self._idle))
         kept = self._idle[origin]
-        kept.pop(0).abort()
+        kept.pop(0).close()
         self._idle_count -= 1
         if not kept:
             del self._idle[origin]
@@ -162,7 +162,7 @@ class Pool:
             fresh = [c for c in kept if c.is_open and c.idle_since_s >= oldest_s]
             for connection in kept:
                 if connection not in fresh:
-                    connection.abort()
+                    connection.close()
             self._idle_count -= len(kept) - len(fresh)
             if fresh:
                 self._idle[origin] = fresh
@@ -173,7 +173,7 @@ class Pool:
         """Close every idle connection."""
         for kept in self._idle.values():
             for connection in kept:
-                connection.abort()
+                connection.close()
         self._idle.clear()
         self._idle_count = 0
 
