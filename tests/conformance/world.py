@@ -6,7 +6,7 @@ sidecar, and nothing mends what either side says.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ CONNECT = b"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n"
 END = b"\r\n"
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 [0-9]{3} ")
-Run = Callable[[], Awaitable[None]]
+Run = Callable[[], Coroutine[None, None, None]]
 
 
 class Scenarios:

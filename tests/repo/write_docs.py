@@ -2,6 +2,7 @@
 
 from proxy.policy.reference import reference_text
 from proxy.telemetry.metric_names import metrics_page
+from tests.conformance.checklist import conformance_page
 from tests.repo.error_page import error_page
 from tests.repo.tree import ROOT, with_tree
 
@@ -15,6 +16,7 @@ def write_docs() -> None:
         DOCS / "policy.md": reference_text(),
         DOCS / "metrics.md": metrics_page(),
         DOCS / "errors.md": error_page(),
+        DOCS / "conformance.md": conformance_page(),
         architecture: with_tree(architecture.read_text(encoding="utf-8")),
     }
     for path, text in pages.items():
