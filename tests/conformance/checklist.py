@@ -71,7 +71,7 @@ CHECKLIST = (
         "9110 7.7",
         "change a fully qualified host name",
         deviation="the name goes on "
-        "in small letters and without a trailing dot: policy, budgets, log and Host share one spelling",
+        "in small letters and without a trailing dot: policy, budgets, log and Host spell it alike",
     ),
     R(
         20,
@@ -256,10 +256,10 @@ def conformance_page() -> str:
     lines = [
         "# Conformance",
         "",
-        "What RFC 9110, 9111 and 9112 ask of an HTTP/1.1 intermediary, and what this one does. Each",
-        "row has tests over raw sockets that compare the very bytes the origin and the client get:",
-        "`.venv/bin/python -m pytest -q tests/conformance`. Where a choice is left we refuse rather",
-        "than mend: see [threats.md](threats.md).",
+        "What RFC 9110, 9111 and 9112 ask of an HTTP/1.1 intermediary, and what this one does.",
+        "Each row has tests over raw sockets that compare the bytes that origin and client get:",
+        "`.venv/bin/python -m pytest -q tests/conformance`. Where there is a choice we refuse",
+        "rather than mend: see [threats.md](threats.md).",
         "",
         f"{met} of {len(CHECKLIST)} are met. The others are deviations, with their reason.",
         "",
