@@ -107,6 +107,7 @@ async def _walk(visit: Visit, gateway_rule: ToolRule | None) -> None:
         return
     hops = hops_left(exchange.head)
     if hops == 0:
+        visit.record.status = 200
         exchange.respond(b"HTTP/1.1 200 OK", [exchange.date_line()], b"")
         return
     outgoing = _prepare(visit, upload, hops)

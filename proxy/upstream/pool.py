@@ -10,7 +10,7 @@ import socket
 import ssl
 from collections import OrderedDict
 from collections.abc import Callable
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 
 from proxy.model.call import Origin
 from proxy.model.clock import Clock
@@ -111,7 +111,7 @@ class Pool:
         allowed: list[Address] = []
         for address in addresses:
             problem = judge_address(address, rule.allow_addresses)
-            if problem is None and address.is_loopback and origin.port in self.own_ports:
+            if problem is None and origin.port in self.own_ports and _is_here(address):
                 problem = "the sidecar itself"
             if problem is None:
                 allowed.append(address)
@@ -181,6 +181,13 @@ class Pool:
     def idle_count(self) -> int:
         """Idle connections held, for the metrics page."""
         return self._idle_count
+
+
+def _is_here(address: Address) -> bool:
+    """Does this address lead to this host on every host, in its IPv6 spellings too?"""
+    if isinstance(address, IPv6Address):
+        address = address.ipv4_mapped or address
+    return address.is_loopback or address.is_unspecified
 
 
 def _still_allowed(connection: UpstreamConnection, rule: ToolRule) -> bool:

@@ -22,7 +22,7 @@ tools:
   allowlist: [a]
   retries: {max: 0}
   catalog:
-    a: {match: [{host: a.test}]}
+    a: {match: [{host: a.test}], tunnel: {raw: true}}
 """
 VIA = b"Via: 1.1 toolbooth-test\r\n"
 GET = b"GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n"
