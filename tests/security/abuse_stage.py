@@ -178,7 +178,7 @@ async def a_stage(
 async def by_target(connection: OriginConnection) -> None:
     """Answers 200 with the request's own path as content. Its reading of a request is the one
     RFC 9112 has; what is no request ends the connection."""
-    while head := await connection.read_head():
+    while head := await _head(connection):
         lower = head.lower()
         if not re.match(rb"[^ ]+ [^ ]+ HTTP/1\.1\r\n", head):
             return
@@ -193,6 +193,20 @@ async def by_target(connection: OriginConnection) -> None:
         await connection.send(
             b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(target), content)
         )
+
+
+async def _head(connection: OriginConnection) -> bytes:
+    """A TLS ClientHello is no request, and not waited on for the end of one."""
+    first = await connection.reader.read(1)
+    connection.received += first
+    if first in (b"", b"\x16"):
+        await connection.read_some()
+        return b""
+    rest = await connection.read_head()
+    if not rest:
+        return b""
+    connection.origin.heads[-1] = first + rest
+    return first + rest
 
 
 async def _line(connection: OriginConnection) -> bytes:
