@@ -36,7 +36,7 @@ SEEN_NEXT = upstream(b"GET /next HTTP/1.1")
 
 async def until(world: World, count: int = 1) -> None:
     """`count` records are there."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while len(world.sidecar.records) < count:
             await asyncio.sleep(0.005)
 
@@ -137,7 +137,7 @@ async def _unasked() -> None:
         assert (await world.ask(GET + END)).endswith(b"ok")
         assert world.sidecar.booth.pool.idle_count == 1
         sent.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert await world.origin.connections[0].reader.read() == b""
         assert (await world.ask(GET + END)).endswith(b"ok")
         assert len(world.origin.connections) == 2
@@ -165,7 +165,7 @@ async def _client_gone() -> None:
     async with a_world(script) as world:
         _, writer = await world.sidecar.open()
         writer.write(GET + END)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await asked.wait()
             writer.transport.abort()
             await gone.wait()
@@ -184,7 +184,7 @@ async def _last_bytes() -> None:
     async with a_world(script) as world:
         reader, writer = await world.sidecar.open()
         writer.write(CONNECT + b"\x00")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await reader.readuntil(b"\r\n\r\n")
             assert await reader.read() == last
         writer.close()
@@ -193,7 +193,7 @@ async def _last_bytes() -> None:
         reader, writer = await world.sidecar.open()
         writer.write(CONNECT + last)
         writer.write_eof()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
         await until(world)
         assert world.seen == last

@@ -281,7 +281,7 @@ async def _upgrade() -> None:
             VIA + b"Connection: Upgrade\r\nUpgrade: websocket\r\n",
         )
         may_answer.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             head = await reader.readuntil(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 101 ")
             assert b"\r\nUpgrade: websocket\r\n" in head

@@ -47,7 +47,7 @@ def invalid(title: str, answer: bytes) -> None:
 
 
 async def is_closed_upstream(world: World) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert await world.origin.connections[0].reader.read() == b""
 
 
@@ -177,7 +177,7 @@ async def _tunnel() -> None:
     async with a_world(script) as world:
         reader, writer = await world.sidecar.open()
         writer.write(CONNECT + b"\x00sen")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             head = await reader.readuntil(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 200 ")
             assert b"content-length" not in head.lower()

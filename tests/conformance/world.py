@@ -21,6 +21,7 @@ POLICY = """\
 tools:
   allowlist: [a]
   retries: {max: 0}
+  timeouts_ms: {default: 20000, connect: 10000}
   catalog:
     a: {match: [{host: a.test}], tunnel: {raw: true}}
 """
@@ -109,7 +110,7 @@ class World:
         for it, by a half-close, once the first answer is there."""
         reader, writer = await self.sidecar.open()
         writer.write(raw)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             first = await read_answer(reader)
             if b"\r\nConnection: close\r\n" not in first and writer.can_write_eof():
                 writer.write_eof()

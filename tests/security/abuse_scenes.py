@@ -99,7 +99,7 @@ async def _policy_outlived() -> None:
 async def _tunnel_outlived() -> None:
     async with a_stage("names", silent) as stage, tunnel(stage) as reader:
         adopt(stage, ONLY_WILD)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(2):
             assert await reader.read() == b""
         await wait(lambda: stage.sidecar.records)
         assert stage.sidecar.records[0].code is Reason.TOOL_NOT_ALLOWED
@@ -118,7 +118,7 @@ async def _read_inside() -> None:
 
 @scene("conn-018")
 async def _idle_tunnel() -> None:
-    text = NAMES.replace("connect: 1000", "connect: 1000, idle: 50")
+    text = NAMES.replace("connect: 10000", "connect: 10000, idle: 50")
     async with a_stage("names", silent, policy=text) as stage, tunnel(stage) as reader:
         async with asyncio.timeout(3):
             assert await reader.read() == b""
@@ -443,7 +443,7 @@ async def _kill() -> None:
                 writer.write(GET)
             await wait(lambda: len(stage.origin.connections) == 30)
             stage.sidecar.booth.switches.engage("tool:allowed", "stop", "ann")
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(2):
                 assert [await end.read() for end in ends] == [b""] * 10
                 heads = [await reader.readline() for reader, _ in pairs]
             assert all(b" 403 " in head for head in heads)

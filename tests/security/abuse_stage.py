@@ -15,7 +15,7 @@ _TOOLS = """\
 tools:
   allowlist: {allowlist}
   retries: {{max: {retries}, backoff_ms: [1, 2], budget_percent: 100}}
-  timeouts_ms: {{default: 4000, connect: 1000}}
+  timeouts_ms: {{default: 20000, connect: 10000}}
   catalog:
 {catalog}
 """
@@ -82,7 +82,7 @@ class Stage:
         reader, writer = await self.sidecar.open()
         heard = Heard()
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 reading = asyncio.ensure_future(_read(reader, heard, count, is_head=is_head))
                 for piece in pieces:
                     writer.write(piece)
@@ -101,7 +101,7 @@ class Stage:
 
     async def recorded(self, count: int) -> None:
         """As many records are there."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(self.sidecar.records) < count:
                 await asyncio.sleep(0.002)
 
