@@ -160,7 +160,7 @@ async def _send_and_wait(
     try:
         waiting = connection.begin(
             visit.call.method,
-            on_interim=lambda head: exchange.interim(_interim_head(head)),
+            on_interim=lambda head: exchange.interim(_interim_head(head, booth.via)),
             upgrade=outgoing.upgrade,
             idle_limit_s=idle_s,
         )
@@ -188,6 +188,6 @@ def _expects_continue(visit: Visit) -> bool:
     return exchange.head.minor == 1 and not exchange.body.size
 
 
-def _interim_head(head: ResponseHead) -> bytes:
-    lines = [b"HTTP/1.1 %d %b" % (head.status, head.phrase), *relayed_lines(head)]
+def _interim_head(head: ResponseHead, via: bytes) -> bytes:
+    lines = [b"HTTP/1.1 %d %b" % (head.status, head.phrase), *relayed_lines(head), via]
     return b"\r\n".join(lines) + b"\r\n\r\n"

@@ -49,7 +49,7 @@ from proxy.policy.authorize import authorize, authorize_tunnel
 from proxy.policy.effect import effect_of
 from proxy.policy.match import find_tool, find_tunnel_tools
 from proxy.policy.policy import ToolRule
-from proxy.wire.forward import Outgoing, baggage_without_run, hops_left
+from proxy.wire.forward import Outgoing, baggage_without_run, hops_left, via_of
 
 _DRAINING = Refusal(
     Reason.DRAINING, "The sidecar is shutting down; try again shortly.", retry_after_ms=1000
@@ -124,6 +124,7 @@ async def _walk(visit: Visit, gateway_rule: ToolRule | None) -> None:
         return
     hops = hops_left(exchange.head)
     if hops == 0:
+        visit.record.status = 200
         exchange.respond(b"HTTP/1.1 200 OK", [exchange.date_line()], b"")
         return
     outgoing = _prepare(visit, upload, hops)
@@ -186,7 +187,7 @@ def _prepare(visit: Visit, upload: Upload, hops: int | None) -> Outgoing:
         origin=visit.call.target.origin,
         path=path,
         identity=policy.budgets.identity_headers,
-        via=visit.booth.via,
+        via=via_of(head.minor, visit.booth.via),
         replace=replace,
         keep_upgrade=visit.mcp is None,  # behind another protocol no tool could be judged
     )

@@ -12,7 +12,7 @@ from proxy.pipeline.upload import Upload
 from proxy.pipeline.visit import Visit
 from proxy.upstream.connection import Answer, UpstreamConnection
 from proxy.wire.body import Ends
-from proxy.wire.forward import content_length, relayed_lines
+from proxy.wire.forward import content_length, relayed_lines, via_of
 from proxy.wire.head import ResponseHead
 from proxy.wire.location import gateway_lines, names_place
 
@@ -65,7 +65,7 @@ def _lines(visit: Visit, head: ResponseHead, lens: ContentFilter | None) -> list
         lines = gateway_lines(lines, visit.call.target.origin, visit.rule.upstream_path, prefix)
     if b"date" not in head.named:
         lines.append(visit.exchange.date_line())
-    lines.append(visit.booth.via)
+    lines.append(via_of(head.minor, visit.booth.via))
     return lines + _our_lines(visit)
 
 

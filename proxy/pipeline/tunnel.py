@@ -55,7 +55,7 @@ async def switch_protocols(visit: Visit, connection: UpstreamConnection, answer:
     visit.record.status = 101
     head = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     kept = relayed_lines(answer.head)
-    ours = [b"Toolbooth-Call-Id: " + visit.record.call_id.encode()]
+    ours = [visit.booth.via, b"Toolbooth-Call-Id: " + visit.record.call_id.encode()]
     head += b"\r\n".join([*kept, *ours]) + b"\r\n\r\n"
     upstream, early_upstream = connection.take_over()
     client, early_client = visit.exchange.open_tunnel(head)

@@ -99,10 +99,20 @@ class UpstreamConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The upstream has finished; an answer that ends by close is whole now."""
         decoder = self._decoder
-        if decoder is not None and self._framing_ends is Ends.BY_CLOSE:
+        if decoder is not None and self._framing_ends is Ends.BY_CLOSE and self._is_close_told():
             decoder.done = True
             self._end_content()
         return False
+
+    def _is_close_told(self) -> bool:
+        """Does the upstream itself say that this is the end? Over TLS that takes its closure alert
+        (RFC 9112 section 9.8): without it anybody on the way may have cut the answer. The loop
+        reports both ends alike, so the TLS engine is asked, which has nothing more to read."""
+        tls = self._transport.get_extra_info("ssl_object") if self._transport is not None else None
+        try:
+            return tls is None or tls.read(1) == b""
+        except ssl.SSLError:
+            return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone; whoever waits is told."""
@@ -350,6 +360,18 @@ class UpstreamConnection(asyncio.Protocol):
             self._failure = self._failure or failure
             if self._ended is not None and not self._ended.done():
                 self._ended.set_exception(failure)
+
+    def close(self) -> None:
+        """Close it between exchanges. TLS is told its end by an alert (RFC 9112 section 9.8), and
+        the alert that answers it is not waited for; the loops write in this turn or the next."""
+        transport = self._transport
+        if self._closed or transport is None or transport.get_extra_info("ssl_object") is None:
+            self.abort()
+            return
+        self._closed = True
+        self._keep = False
+        transport.close()
+        self._loop.call_soon(transport.abort)
 
     def abort(self) -> None:
         """Close at once; what was not sent is dropped."""

@@ -11,7 +11,7 @@ import socket
 import ssl
 from collections import OrderedDict
 from collections.abc import Callable
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 
 from proxy.model.call import Origin
 from proxy.model.clock import Clock
@@ -64,7 +64,7 @@ class Pool:
             if not connection.is_open:
                 continue
             if connection.idle_since_s < oldest_s or not self._may_use(connection, rule):
-                connection.abort()
+                connection.close()
                 continue
             connection.is_reused = True
             self.reused += 1
@@ -128,7 +128,7 @@ class Pool:
         allowed: list[Address] = []
         for address in addresses:
             problem = judge_address(address, rule.allow_addresses)
-            if problem is None and address.is_loopback and origin.port in self.own_ports:
+            if problem is None and origin.port in self.own_ports and _is_here(address):
                 problem = "the sidecar itself"
             if problem is None:
                 allowed.append(address)
@@ -154,7 +154,7 @@ class Pool:
         origin = connection.origin
         kept = self._idle.get(origin)
         if not connection.is_reusable or (kept and len(kept) >= _MAX_IDLE_PER_ORIGIN):
-            connection.abort()
+            connection.close()
             return
         connection.finish()
         connection.idle_since_s = self._clock.monotonic()
@@ -168,7 +168,7 @@ class Pool:
     def _drop_oldest(self) -> None:
         origin = next(iter(self._idle))
         kept = self._idle[origin]
-        kept.pop(0).abort()
+        kept.pop(0).close()
         self._idle_count -= 1
         if not kept:
             del self._idle[origin]
@@ -181,7 +181,7 @@ class Pool:
             fresh = [c for c in kept if c.is_open and c.idle_since_s >= oldest_s]
             for connection in kept:
                 if connection not in fresh:
-                    connection.abort()
+                    connection.close()
             self._idle_count -= len(kept) - len(fresh)
             if fresh:
                 self._idle[origin] = fresh
@@ -192,7 +192,7 @@ class Pool:
         """Close every idle connection."""
         for kept in self._idle.values():
             for connection in kept:
-                connection.abort()
+                connection.close()
         self._idle.clear()
         self._idle_count = 0
 
@@ -200,6 +200,13 @@ class Pool:
     def idle_count(self) -> int:
         """Idle connections held, for the metrics page."""
         return self._idle_count
+
+
+def _is_here(address: Address) -> bool:
+    """Does this address lead to this host on every host, in its IPv6 spellings too?"""
+    if isinstance(address, IPv6Address):
+        address = address.ipv4_mapped or address
+    return address.is_loopback or address.is_unspecified
 
 
 def _still_allowed(connection: UpstreamConnection, rule: ToolRule) -> bool:

@@ -78,12 +78,13 @@ class Resolver:
         """In a thread. An empty answer is a failure, never `no forbidden address found`."""
         try:
             texts = self._lookup(host)
-        except (OSError, UnicodeError) as error:
+            found = [ip_address(text.partition("%")[0]) for text in texts]
+        except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else None
             raise UpstreamFailed(
                 Reason.UPSTREAM_DNS, f"The name {host} did not resolve: {reason or 'no answer'}."
             ) from None
-        addresses = tuple(dict.fromkeys(ip_address(text.partition("%")[0]) for text in texts))
+        addresses = tuple(dict.fromkeys(found))
         if not addresses:
             raise UpstreamFailed(Reason.UPSTREAM_DNS, f"The name {host} has no address.")
         return addresses[:_MAX_ADDRESSES]

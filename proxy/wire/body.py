@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 from proxy.model.errors import BadMessage
 from proxy.model.reason import Reason
-from proxy.wire.head import RequestHead, ResponseHead, field_values
+from proxy.wire.head import RequestHead, ResponseHead, field_values, list_tokens
 
 _CHUNKED_LINE = re.compile(rb"(?i)transfer-encoding:[\t ]*+chunked *")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
@@ -58,7 +58,7 @@ def request_framing(head: RequestHead) -> Framing:
         if head.minor == 0 or b"content-length" in named:
             raise BadMessage("Transfer-Encoding cannot stand here.")
         if not _is_chunked(head):
-            raise BadMessage("Only the transfer coding `chunked` is understood.", status=501)
+            raise _other_coding(head)
         return CHUNKED
     if b"content-length" in named:
         return _by_length(head)
@@ -87,6 +87,16 @@ def _is_chunked(head: RequestHead | ResponseHead) -> bool:
     of the coding's name to llhttp, which then reads an answer until its connection closes."""
     lines = [line for name, line in head.fields if name == b"transfer-encoding"]
     return len(lines) == 1 and _CHUNKED_LINE.fullmatch(lines[0]) is not None
+
+
+def _other_coding(head: RequestHead) -> BadMessage:
+    """What a request in another transfer coding deserves. Unless `chunked` comes last, and once,
+    nobody can tell where its content ends (RFC 9112 section 6.3: 400); behind a coding that we only
+    do not know (section 6.1: 501) somebody else might."""
+    *before, last = list_tokens(field_values(head, b"transfer-encoding")) or [b""]
+    if last != b"chunked" or not before or b"chunked" in before:
+        return BadMessage("The transfer coding has to be `chunked`, and nothing else.")
+    return BadMessage("Only the transfer coding `chunked` is understood.", status=501)
 
 
 def is_length(value: bytes) -> bool:

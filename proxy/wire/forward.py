@@ -65,6 +65,12 @@ def _options(line: bytes) -> frozenset[bytes]:
     return frozenset(list_tokens([line.partition(b":")[2]]))
 
 
+def via_of(minor: int, via: bytes) -> bytes:
+    """Our Via line for a message that came in HTTP/1.`minor` (RFC 9110 section 7.6.3: the
+    received protocol); `via` says 1.1."""
+    return via if minor else via.replace(b" 1.1 ", b" 1.0 ", 1)
+
+
 def wants_websocket(head: RequestHead, options: frozenset[bytes]) -> bool:
     """The one upgrade that is passed on; any other is ignored, as RFC 9110 section 7.8 allows.
 

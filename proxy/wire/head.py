@@ -67,16 +67,22 @@ def find_head_end(buffer: bytes | bytearray, start: int = 0) -> int:
     end = buffer.find(b"\r\n\r\n", start)
     if end >= 0:
         if end + 4 > MAX_HEAD_BYTES:
-            raise BadMessage("The header section is too large.", Reason.HEADERS_TOO_LARGE)
+            raise _too_large(buffer)
         return end + 4
     if len(buffer) >= MAX_HEAD_BYTES:  # at least one byte is still to come
-        raise BadMessage("The header section is too large.", Reason.HEADERS_TOO_LARGE)
+        raise _too_large(buffer)
     newline = buffer.find(b"\n", start)
     while newline >= 0:
         if newline == 0 or buffer[newline - 1] != _CR:
             raise BadMessage("Lines must end with CRLF.")
         newline = buffer.find(b"\n", newline + 1)
     return -1
+
+
+def _too_large(buffer: bytes | bytearray) -> BadMessage:
+    if buffer.find(b"\n", 0, MAX_HEAD_BYTES) < 0:  # the start line alone has taken everything
+        return BadMessage("The request target is too long.", status=414)
+    return BadMessage("The header section is too large.", Reason.HEADERS_TOO_LARGE)
 
 
 def parse_request_head(raw: bytes) -> RequestHead:

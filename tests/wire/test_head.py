@@ -279,10 +279,14 @@ def test_the_limit_is_the_same_however_the_bytes_come(step: int) -> None:
 
 
 def test_what_is_too_long_says_so() -> None:
-    for raw in (b"a" * MAX_HEAD_BYTES, b"a" * MAX_HEAD_BYTES + b"\r\n\r\n"):
+    line = b"GET / HTTP/1.1\r\n"
+    for end in (b"", b"\r\n\r\n"):
         with pytest.raises(BadMessage) as caught:
-            find_head_end(raw)
+            find_head_end(line + b"a" * MAX_HEAD_BYTES + end)
         assert caught.value.reason is Reason.HEADERS_TOO_LARGE
+        with pytest.raises(BadMessage) as caught:
+            find_head_end(b"a" * MAX_HEAD_BYTES + end)
+        assert caught.value.status == 414
 
 
 # --- for any bytes --------------------------------------------------------------------------
