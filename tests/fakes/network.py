@@ -46,7 +46,11 @@ class Network:
             raise UpstreamFailed(Reason.UPSTREAM_CONNECT, "Could not connect: connection refused.")
         sock = socket.socket()
         sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", local))
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", local))
+        except BaseException:
+            sock.close()
+            raise
         return sock
 
     @contextmanager
