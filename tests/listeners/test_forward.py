@@ -572,11 +572,12 @@ async def test_dripped_empty_lines_renew_no_deadline() -> None:
         while not len(sidecar.front):
             await asyncio.sleep(0)
         (connection,) = sidecar.front._connections
+        begun_s = 0.0
         for count in range(1, 9):
             writer.write(b"\r\n")
             while len(connection._buffer) < 2 * count:
                 await asyncio.sleep(0)
-            begun_s = connection.quiet_since_s if count == 1 else begun_s
+            begun_s = begun_s or connection.quiet_since_s
         connection.check(begun_s + limits.head_s, limits)
         assert not connection._eof
         connection.check(begun_s + limits.head_s + 1e-6, limits)
