@@ -4,17 +4,19 @@ from proxy.policy.reference import reference_text
 from proxy.telemetry.metric_names import metrics_page
 from tests.repo.error_page import error_page
 from tests.repo.tree import ROOT, with_tree
+from tests.scenarios.matrix import with_matrix
 
 DOCS = ROOT / "docs"
 
 
 def write_docs() -> None:
     """The tests beside this file say whether it was needed."""
-    architecture = DOCS / "architecture.md"
+    architecture, clients = DOCS / "architecture.md", DOCS / "clients.md"
     pages = {
         DOCS / "policy.md": reference_text(),
         DOCS / "metrics.md": metrics_page(),
         DOCS / "errors.md": error_page(),
+        clients: with_matrix(clients.read_text(encoding="utf-8")),
         architecture: with_tree(architecture.read_text(encoding="utf-8")),
     }
     for path, text in pages.items():

@@ -46,7 +46,7 @@ LINE_UP = [
     pytest.param("1", "legacy", "2", (), "gateway", id="1.x to a 2.x server, gateway"),
 ]
 # A server that answers in JSON reports no progress and gives no sign of life to wait for.
-STREAMING = [row for row in LINE_UP if "json" not in row.values[3]]
+STREAMING = [row for row in LINE_UP if "json" not in str(row.values[3])]
 
 
 @contextmanager
