@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,25 @@ LINE_UP = [
 STREAMING = [row for row in LINE_UP if "json" not in str(row.values[3])]
 
 
+class Servers:
+    """One server of each kind for all tests here; `search` counts on from one to the next."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._ports: dict[tuple[str, ...], int] = {}
+
+    def port(self, *kind: str) -> int:
+        if kind not in self._ports:
+            self._ports[kind] = self._stack.enter_context(mcp_server(*kind))
+        return self._ports[kind]
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Servers]:
+    with ExitStack() as stack:
+        yield Servers(stack)
+
+
 @contextmanager
 def client_of(
     sidecar: SidecarProcess, sdk: str, mode: str, way: str, port: int, **more: str
@@ -78,12 +97,16 @@ def session_with_some_tools(sidecar: SidecarProcess, client: Client) -> None:
     for the next call and the next list; a timeout is told in the protocol."""
     allowed = ["hang", "release", "search", "steps"]
     assert client.tools() == allowed
-    assert client.call("search", arguments={"q": "cats"})["text"] == "found cats, 1 so far"
+    first = client.call("search", arguments={"q": "cats"})["text"]
+    assert first.startswith("found cats, ")
+    so_far = int(first.split()[2])
     denied = client.call("delete", arguments={"q": "cats"})
     assert denied["is_error"]
     assert "'docs.delete' is not on the allowlist" in denied["text"]
     assert denied["meta"]["toolbooth/code"] == "tool_not_allowed"
-    assert client.call("search", arguments={"q": "dogs"})["text"] == "found dogs, 2 so far"
+    assert (
+        client.call("search", arguments={"q": "dogs"})["text"] == f"found dogs, {so_far + 1} so far"
+    )
 
     late = client.call("hang")
     assert (late["is_error"], late["meta"]["toolbooth/code"]) == (True, "timeout")
@@ -95,7 +118,9 @@ def session_with_some_tools(sidecar: SidecarProcess, client: Client) -> None:
     assert "too many cats" in refused["text"]
     assert client.tools() == ["hang", "release", "steps"]
     assert sidecar.toolbooth("revive", "docs.search").returncode == 0
-    assert client.call("search", arguments={"q": "cats"})["text"] == "found cats, 3 so far"
+    assert (
+        client.call("search", arguments={"q": "cats"})["text"] == f"found cats, {so_far + 2} so far"
+    )
     assert client.tools() == allowed
 
 
@@ -109,10 +134,11 @@ def searches_with(sidecar: SidecarProcess, mode: str) -> None:
 
 @pytest.mark.parametrize(("sdk", "mode", "server", "words", "way"), LINE_UP)
 def test_a_session_in_which_some_tools_are_allowed(
-    sdk: str, mode: str, server: str, words: tuple[str, ...], way: str, tmp_path: Path
-) -> None:
+    sdk: str, mode: str, server: str, words: tuple[str, ...], way: str, servers: Servers,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    port = servers.port(server, *words)
     with (
-        mcp_server(server, *words) as port,
         running(tmp_path, policy(port, sections=IMPATIENT)) as sidecar,
         client_of(sidecar, sdk, mode, way, port) as client,
     ):
@@ -147,11 +173,12 @@ def test_a_session_with_a_server_that_speaks_tls_and_wants_a_key(
 
 @pytest.mark.parametrize(("sdk", "mode", "server", "words", "way"), STREAMING)
 def test_progress_streams_through(
-    sdk: str, mode: str, server: str, words: tuple[str, ...], way: str, tmp_path: Path
-) -> None:
+    sdk: str, mode: str, server: str, words: tuple[str, ...], way: str, servers: Servers,
+    tmp_path: Path,
+) -> None:  # fmt: skip
     """The first progress is heard while the call is under way: only then it is released."""
+    port = servers.port(server, *words)
     with (
-        mcp_server(server, *words) as port,
         running(tmp_path, policy(port)) as sidecar,
         client_of(sidecar, sdk, mode, way, port) as client,
     ):
@@ -162,37 +189,39 @@ def test_progress_streams_through(
 
 @pytest.mark.parametrize(("sdk", "mode", "server", "words", "way"), LINE_UP)
 def test_limits_reach_the_model_and_the_session_lives_on(
-    sdk: str, mode: str, server: str, words: tuple[str, ...], way: str, tmp_path: Path
-) -> None:
+    sdk: str, mode: str, server: str, words: tuple[str, ...], way: str, servers: Servers,
+    tmp_path: Path,
+) -> None:  # fmt: skip
     """Rate limited, spent, and beyond single tools: each is told, none ends the session."""
     sections = "  rate_limits: {docs.steps: {requests: 1, per_seconds: 600}}\n"
-    with mcp_server(server, *words) as port:
-        text = policy(port, env="AGENT_MAX_TOOL_CALLS: 4", sections=sections)
-        with running(tmp_path, text) as sidecar, client_of(sidecar, sdk, mode, way, port) as client:
-            assert client.call("release")["text"] == "released"
-            assert client.call("steps")["text"] == "all steps taken"
-            limited = client.call("steps")
-            assert limited["meta"]["toolbooth/code"] == "rate_limited"
-            assert limited["meta"]["toolbooth/retry_after_ms"] > 1000
-            client.order(do="read", uri="docs://one")
-            beyond = client.answer()
-            assert (beyond["rpc_code"], "Only single tools" in beyond["raised"]) == (-33001, True)
-            codes = [
-                client.call("search", arguments={"q": "a"})["meta"].get("toolbooth/code")
-                for _ in range(3)
-            ]
-            assert codes == [None, None, "max_tool_calls"]
-            assert "search" in client.tools()
+    port = servers.port(server, *words)
+    text = policy(port, env="AGENT_MAX_TOOL_CALLS: 4", sections=sections)
+    with running(tmp_path, text) as sidecar, client_of(sidecar, sdk, mode, way, port) as client:
+        assert client.call("release")["text"] == "released"
+        assert client.call("steps")["text"] == "all steps taken"
+        limited = client.call("steps")
+        assert limited["meta"]["toolbooth/code"] == "rate_limited"
+        assert limited["meta"]["toolbooth/retry_after_ms"] > 1000
+        client.order(do="read", uri="docs://one")
+        beyond = client.answer()
+        assert (beyond["rpc_code"], "Only single tools" in beyond["raised"]) == (-33001, True)
+        codes = [
+            client.call("search", arguments={"q": "a"})["meta"].get("toolbooth/code")
+            for _ in range(3)
+        ]
+        assert codes == [None, None, "max_tool_calls"]
+        assert "search" in client.tools()
 
 
 @pytest.mark.parametrize(("sdk", "mode", "server", "words", "way"), STREAMING)
 def test_a_kill_ends_a_call_under_way(
-    sdk: str, mode: str, server: str, words: tuple[str, ...], way: str, tmp_path: Path
-) -> None:
+    sdk: str, mode: str, server: str, words: tuple[str, ...], way: str, servers: Servers,
+    tmp_path: Path,
+) -> None:  # fmt: skip
     """Within a second, with the reason for the model; the next call of another tool works. Then
     the server as a whole is switched off, and after that everything."""
+    port = servers.port(server, *words)
     with (
-        mcp_server(server, *words) as port,
         running(tmp_path, policy(port)) as sidecar,
         client_of(sidecar, sdk, mode, way, port) as client,
     ):
