@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 
@@ -14,11 +15,15 @@ class Tasks:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """Run `work` in the background."""
+        """Run `work` in the background. Cancelled before its first step, it is closed unrun."""
         task = self._group.create_task(self._guard(work))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(partial(self._forget, work))
         return task
+
+    def _forget(self, work: Coroutine[Any, Any, None], task: "asyncio.Task[None]") -> None:
+        work.close()  # `_guard` may have been cancelled before it came to await it
+        self._tasks.discard(task)
 
     async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
         try:

@@ -565,17 +565,23 @@ async def test_empty_lines_before_a_request(pieces: list[bytes], status: bytes) 
 
 
 async def test_dripped_empty_lines_renew_no_deadline() -> None:
-    """A client that only ever sends empty lines is let go."""
-    async with Sidecar(policy_text(1), FrontLimits(head_s=0.2)) as sidecar:
-        watch = sidecar.tasks.spawn(sidecar.front.watch())
+    """The time of a head runs from the first of them; no real time has to pass to see it."""
+    limits = FrontLimits(head_s=5.0)
+    async with Sidecar(policy_text(1), limits) as sidecar, asyncio.timeout(5):
         reader, writer = await sidecar.open()
-        async with asyncio.timeout(5):
-            answer = asyncio.ensure_future(reader.read())
-            for _ in range(8):  # never silent for as long as the limit
-                writer.write(b"\r\n")
-                await asyncio.sleep(0.15)
-            assert b" 408 " in await answer
-        watch.cancel()
+        while not len(sidecar.front):
+            await asyncio.sleep(0)
+        (connection,) = sidecar.front._connections
+        begun_s = 0.0
+        for count in range(1, 9):
+            writer.write(b"\r\n")
+            while len(connection._buffer) < 2 * count:
+                await asyncio.sleep(0)
+            begun_s = begun_s or connection.quiet_since_s
+        connection.check(begun_s + limits.head_s, limits)
+        assert not connection._eof
+        connection.check(begun_s + limits.head_s + 1e-6, limits)
+        assert b" 408 " in await reader.read()
         writer.close()
 
 

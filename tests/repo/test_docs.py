@@ -10,6 +10,7 @@ from proxy.cli.command_line import _parser
 from proxy.model.reason import Reason
 from proxy.telemetry.metric_names import METRICS
 from tests.repo.tree import ROOT, modules, with_tree
+from tests.scenarios.matrix import table, with_matrix
 
 _PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 _EACH_PAGE = pytest.mark.parametrize(
@@ -36,6 +37,13 @@ def test_the_tree_on_the_page_is_the_tree_on_disk() -> None:
     assert with_tree(page) == page
     names = re.findall(r"^ +([\w/]+\.py)(?: |$)", page, re.MULTILINE)
     assert len(names) == len([path for path in modules() if path.name != "__init__.py"])
+
+
+def test_the_matrix_of_clients_is_the_one_that_is_run() -> None:
+    """Mended by `python -m tests.repo.write_docs`; `tests/scenarios/test_matrix.py` runs it."""
+    page = _text(ROOT / "docs" / "clients.md")
+    assert table() in page
+    assert with_matrix(page) == page
 
 
 @_EACH_PAGE

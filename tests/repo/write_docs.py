@@ -6,13 +6,14 @@ from tests.conformance.checklist import conformance_page
 from tests.repo.error_page import error_page
 from tests.repo.redaction_page import with_scores
 from tests.repo.tree import ROOT, with_tree
+from tests.scenarios.matrix import with_matrix
 
 DOCS = ROOT / "docs"
 
 
 def write_docs() -> None:
     """The tests beside this file say whether it was needed."""
-    architecture = DOCS / "architecture.md"
+    architecture, clients = DOCS / "architecture.md", DOCS / "clients.md"
     redaction = DOCS / "redaction.md"
     pages = {
         DOCS / "policy.md": reference_text(),
@@ -20,6 +21,7 @@ def write_docs() -> None:
         DOCS / "errors.md": error_page(),
         redaction: with_scores(redaction.read_text(encoding="utf-8")),
         DOCS / "conformance.md": conformance_page(),
+        clients: with_matrix(clients.read_text(encoding="utf-8")),
         architecture: with_tree(architecture.read_text(encoding="utf-8")),
     }
     for path, text in pages.items():

@@ -1,7 +1,8 @@
-"""An MCP client of the SDK that runs this file, 1.x or 2.x: `python mcp_client.py URL MODE`.
+"""An MCP client of the SDK that runs this file, 1.x or 2.x: `python mcp_client.py URL MODE [RUN]`.
 
-MODE is `legacy` or `modern`. Reads one JSON order a line, `{"do": ..}`, and prints one JSON answer
-a line; ends when its input does. A session stays open for all of it, as an agent's would.
+MODE is `legacy` or `modern`; RUN is named in a header, for the gateway. Reads one JSON order a
+line, `{"do": ..}`, and prints one JSON answer a line; ends when its input does. A session stays
+open for all of it, as an agent's would.
 """
 
 import asyncio
@@ -14,17 +15,19 @@ from typing import Any
 
 
 @asynccontextmanager
-async def session(url: str, mode: str) -> AsyncIterator[Any]:
+async def session(url: str, mode: str, headers: dict[str, str]) -> AsyncIterator[Any]:
     """A connected client: `Client` of 2.x, `ClientSession` of 1.x."""
     mcp: Any = importlib.import_module("mcp")
-    if hasattr(mcp, "Client"):
-        client = mcp.Client(url, mode="legacy" if mode == "legacy" else "2026-07-28", cache=None)
-        async with client:
-            yield client
-        return
     http: Any = importlib.import_module("mcp.client.streamable_http")
+    if hasattr(mcp, "Client"):
+        version = "legacy" if mode == "legacy" else "2026-07-28"
+        async with http.create_mcp_http_client(headers=headers) as own:
+            transport = http.streamable_http_client(url, http_client=own)
+            async with mcp.Client(transport if headers else url, mode=version, cache=None) as new:
+                yield new
+        return
     async with (
-        http.streamablehttp_client(url) as (reading, writing, _),
+        http.streamablehttp_client(url, headers=headers) as (reading, writing, _),
         mcp.ClientSession(reading, writing) as old,
     ):
         await old.initialize()
@@ -69,9 +72,9 @@ def say(answer: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-async def main(url: str, mode: str) -> None:
+async def main(url: str, mode: str, run: str = "") -> None:
     loop = asyncio.get_running_loop()
-    async with session(url, mode) as client:
+    async with session(url, mode, {"X-Agent-Run-Id": run} if run else {}) as client:
         say({"connected": True})
         while line := await loop.run_in_executor(None, sys.stdin.readline):
             try:
@@ -83,4 +86,4 @@ async def main(url: str, mode: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2]))
+    asyncio.run(main(*sys.argv[1:]))

@@ -1,4 +1,5 @@
-"""An MCP server of the SDK that runs this file, 1.x or 2.x: `python mcp_server.py [json]`.
+"""An MCP server of the SDK that runs this file, 1.x or 2.x: `python mcp_server.py [json] [tls=PEM]
+[key=KEY]`: answers in JSON, over TLS, and only to whoever has the key.
 
 Prints its port. Its tools: `search` and `delete` answer, `steps` reports progress and waits for
 `release`, `hang` never ends. `calls` counts what reached it.
@@ -71,15 +72,33 @@ def build(json_response: bool) -> Any:
     return app()
 
 
-async def main() -> None:
+def locked(app: Any, key: str) -> Any:
+    """The application, for requests that carry the key and no other."""
+
+    async def judge(scope: Any, receive: Any, send: Any) -> None:
+        given = [value for name, value in scope.get("headers", ()) if name == b"authorization"]
+        if scope["type"] != "http" or given == [f"Bearer {key}".encode()]:
+            await app(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 401, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    return judge
+
+
+async def main(*words: str) -> None:
     import uvicorn
 
+    given = dict(word.split("=", 1) for word in words if "=" in word)
     listener = socket.create_server(("127.0.0.1", 0))
     sys.stdout.write(f"{listener.getsockname()[1]}\n")
     sys.stdout.flush()
-    config = uvicorn.Config(build("json" in sys.argv), log_level="warning")
+    app = build("json" in words)
+    if "key" in given:
+        app = locked(app, given["key"])
+    config = uvicorn.Config(app, log_level="warning", ssl_certfile=given.get("tls"))
     await uvicorn.Server(config).serve([listener])
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(*sys.argv[1:]))

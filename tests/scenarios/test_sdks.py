@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -324,15 +325,19 @@ def test_what_is_left_is_told_before_the_call_is_settled(tmp_path: Path) -> None
 
 def test_a_rotated_key_is_used_without_a_restart(tmp_path: Path) -> None:
     with Makers(None) as makers, booth(tmp_path, makers) as sidecar:
-        run_client(sidecar, ANTHROPIC)
+
+        def ask() -> None:
+            url = f"http://127.0.0.1:{sidecar.ports['proxy']}/tools/anthropic/v1/messages"
+            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            with opener.open(url, b"{}", timeout=10) as answer:
+                assert answer.status == 200
+
+        ask()
         (tmp_path / "next").write_text("sk-ant-RotatedKey1\n")
         (tmp_path / "next").replace(tmp_path / "anthropic-key")
-        import time
-
         time.sleep(1.1)
-        makers.keys.clear()
-        run_client(sidecar, ANTHROPIC)
-        assert makers.keys == ["sk-ant-RotatedKey1"] * 2
+        ask()
+        assert makers.keys == [ANTHROPIC_KEY, "sk-ant-RotatedKey1"]
 
 
 def test_a_missing_secret_is_told_at_start_and_refused(tmp_path: Path) -> None:
