@@ -81,6 +81,13 @@ READ_METRICS: tuple[Metric, ...] = (
     ),
     Metric("toolbooth_capture_bytes", _G, (), "Memory held by bodies of sampled records."),
     Metric("toolbooth_record_sink_errors_total", _C, (), "Failed writes of call records."),
+    Metric("toolbooth_span_queue_depth", _G, (), "Spans waiting to be exported."),
+    Metric("toolbooth_spans_exported_total", _C, (), "Spans that the receiver has taken."),
+    Metric("toolbooth_spans_dropped_total", _C, ("reason",), "Spans lost."),
+    Metric(
+        "toolbooth_span_export_failures_total", _C, (),
+        "Batches of spans that the receiver did not take, or not all of them.",
+    ),
     Metric("toolbooth_policy_info", _I, ("version",), "The policy in force."),
     Metric(
         "toolbooth_policy_reloads_total", _C, ("result",),
