@@ -40,7 +40,7 @@ class Tracing:
         record.trace = None
         if not self._sampler(parent, trace_id):
             return
-        flags = 0 if parent is None else parent.flags & RANDOM
+        flags = RANDOM if parent is None else parent.flags & RANDOM
         state = parent.state if parent is not None else ""
         context = TraceContext(trace_id, _random_bits(64), flags | SAMPLED, state)
         record.trace = Trace(context, parent, started_s, record.ts, link)
