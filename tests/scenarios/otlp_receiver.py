@@ -13,6 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 SERVER, CLIENT = 2, 3
+_TAKEN = ExportTraceServiceResponse().SerializeToString()
 UNSET, ERROR = 0, 2
 
 
@@ -33,9 +34,12 @@ class Span:
 
 class OtlpReceiver:
     """`with OtlpReceiver()`: `spans` is what came, `raw` every byte of it, `resources` the
-    attributes of who sent it. `status`: what to answer; `hang`: answer only when it is set."""
+    attributes of who sent it. `status` and
+    `answer`: what to say to each request; `hang`: answer only when it is set."""
 
-    def __init__(self, status: Callable[[int], int] = lambda _: 200) -> None:
+    def __init__(
+        self, status: Callable[[int], int] = lambda _: 200, answer: bytes | None = None
+    ) -> None:
         self.spans: list[Span] = []
         self.resources: list[dict[str, object]] = []
         self.raw: list[bytes] = []
@@ -57,14 +61,14 @@ class OtlpReceiver:
                 if receiver.hang is not None:
                     receiver.hang.wait(30)
                 code = status(len(receiver.raw))
-                answer = ExportTraceServiceResponse().SerializeToString()
+                content = _TAKEN if answer is None else answer
                 if code == 200:
                     receiver.take(body)
                 self.send_response(code)
                 self.send_header("Content-Type", "application/x-protobuf")
-                self.send_header("Content-Length", str(len(answer)))
+                self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(answer)
+                self.wfile.write(content)
 
             def log_message(self, *arguments: object) -> None:
                 pass
@@ -82,6 +86,12 @@ class OtlpReceiver:
                 assert scope.scope.name == "toolbooth"
                 assert scope.schema_url
                 self.spans += [_span(span) for span in scope.spans]
+
+    def wait_for_requests(self, count: int, seconds: float = 10.0) -> None:
+        end = time.monotonic() + seconds
+        while len(self.raw) < count:
+            assert time.monotonic() < end, f"{len(self.raw)} requests of {count} came"
+            time.sleep(0.01)
 
     def wait_for(self, count: int, seconds: float = 10.0) -> list[Span]:
         end = time.monotonic() + seconds
