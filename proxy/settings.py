@@ -223,13 +223,21 @@ def _tracing(env: Mapping[str, str]) -> TracingSettings | None:
         return None
     if exporter != "otlp":
         raise SettingsError("OTEL_TRACES_EXPORTER: expected `otlp` or `none`.")
-    if urlsplit(endpoint).scheme not in ("http", "https"):
+    if not _is_http_url(endpoint):
         raise SettingsError("OTEL_EXPORTER_OTLP_ENDPOINT: expected an http or https URL.")
     _check_otel(env)
     limit = _whole(env, "OTEL_BSP_MAX_QUEUE_SIZE", 2048, highest=1_000_000)
     batch = _whole(env, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", min(512, limit), highest=limit)
     delay_ms = _whole(env, "OTEL_BSP_SCHEDULE_DELAY", 5000, highest=3_600_000)
     return TracingSettings(endpoint, limit, batch, delay_ms / 1000)
+
+
+def _is_http_url(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        return url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        return False
 
 
 def _check_otel(env: Mapping[str, str]) -> None:

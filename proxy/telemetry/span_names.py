@@ -3,7 +3,7 @@
 HTTP, URL, network, server and error attributes are the stable semantic conventions of
 OpenTelemetry, schema 1.44.0. Those of GenAI and MCP are in development and in no stable Python
 package: they follow the repository open-telemetry/semantic-conventions-genai as of autumn 2026
-(docs/gen-ai/mcp.md, execute-tool.md, gen-ai-spans.md). What they have no name for is ours, below
+(pages mcp, execute-tool and gen-ai-spans). What they have no name for is ours, below
 `toolbooth.`, and a promise like every name in a call record.
 
 Values that come from outside and have no bound are no part of it: no path, no query, no header, no
@@ -21,9 +21,7 @@ URL_SCHEME = "url.scheme"
 SERVER_ADDRESS = "server.address"
 SERVER_PORT = "server.port"
 NETWORK_TRANSPORT = "network.transport"
-NETWORK_PROTOCOL = "network.protocol.name"
 NETWORK_PEER_ADDRESS = "network.peer.address"
-NETWORK_PEER_PORT = "network.peer.port"
 ERROR_TYPE = "error.type"
 
 GEN_AI_OPERATION = "gen_ai.operation.name"

@@ -76,19 +76,16 @@ def span_views(trace: Trace, redactor: Redactor) -> list[SpanView]:
     return views
 
 
+# Encoding an attribute costs more than anything else about a span: an attempt says what differs
+# between attempts and what the conventions require, the rest is its parent's.
 def _common(facts: CallFacts, redactor: Redactor) -> Attributes:
     method = _method(facts.method)
-    attributes: Attributes = {name.HTTP_METHOD: method, name.NETWORK_TRANSPORT: "tcp"}
+    attributes: Attributes = {name.HTTP_METHOD: method}
     if method == name.OTHER:
         attributes[name.HTTP_METHOD_ORIGINAL] = _cut(redactor.line(facts.method))
     if facts.host:
         attributes[name.SERVER_ADDRESS] = _cut(redactor.line(facts.host))
         attributes[name.SERVER_PORT] = facts.port
-        attributes[name.NETWORK_PROTOCOL] = "http"
-    if facts.scheme:
-        attributes[name.URL_SCHEME] = facts.scheme
-    if facts.tool:
-        attributes[name.TOOL] = _cut(redactor.line(facts.tool))
     return attributes
 
 
@@ -106,6 +103,10 @@ def _server_attributes(
         name.RESPONSE_BYTES: facts.response_bytes,
         name.COST_USD: facts.cost_micros / _MICROS_PER_USD,
     }
+    if facts.scheme:
+        attributes[name.URL_SCHEME] = facts.scheme
+    if facts.tool:
+        attributes[name.TOOL] = _cut(redactor.line(facts.tool))
     if facts.status:
         attributes[name.HTTP_STATUS] = facts.status
     if facts.run_id:
@@ -141,6 +142,7 @@ def _add_model(attributes: Attributes, facts: CallFacts, redactor: Redactor) -> 
 
 
 def _add_mcp(attributes: Attributes, facts: CallFacts, redactor: Redactor) -> None:
+    attributes[name.NETWORK_TRANSPORT] = "tcp"  # MCP has others; of HTTP it goes without saying
     if facts.mcp_method:
         attributes[name.MCP_METHOD] = _mcp_method(facts)
     if facts.mcp_method == "tools/call":
@@ -165,7 +167,6 @@ def _client_attributes(
         attributes[name.HTTP_RESEND_COUNT] = number
     if attempt.peer is not None:
         attributes[name.NETWORK_PEER_ADDRESS] = str(attempt.peer)
-        attributes[name.NETWORK_PEER_PORT] = facts.port
     if attempt.status:
         attributes[name.HTTP_STATUS] = attempt.status
     problem = attempt.code
