@@ -151,8 +151,7 @@ async def _send_and_wait(
 ) -> tuple[UpstreamConnection, Answer]:
     booth, rule, exchange = visit.booth, visit.rule, visit.exchange
     origin = visit.call.target.origin
-    visit.record.attempts += 1
-    trace_line = b"" if visit.record.trace is None else start_attempt(visit, visit.record.trace)
+    trace_line = _begin(visit)
     connection = None
     if not outgoing.upgrade:
         connection = booth.pool.take_idle(origin, rule, MAX_IDLE_S if replays else FRESH_S)
@@ -172,12 +171,9 @@ async def _send_and_wait(
             idle_limit_s=idle_s,
         )
         visit.has_sent = True
-        upload.start(
-            connection,
-            outgoing.head(
-                upload.framing, drop_expect=has_expectation and not is_expecting, trace=trace_line
-            ),
-        )
+        drops = has_expectation and not is_expecting
+        head = outgoing.head(upload.framing, drop_expect=drops, trace=trace_line)
+        upload.start(connection, head)
         if is_expecting:
             loop = asyncio.get_running_loop()
             nudge = loop.call_later(_CONTINUE_AFTER_S, exchange.interim, CONTINUE)
@@ -189,6 +185,14 @@ async def _send_and_wait(
     finally:
         if nudge is not None:
             nudge.cancel()
+
+
+def _begin(visit: Visit) -> bytes:
+    """Count one more attempt; returns the line that makes its span the upstream's parent, if it
+    has one."""
+    visit.record.attempts += 1
+    trace = visit.record.trace
+    return start_attempt(visit, trace) if trace is not None else b""
 
 
 def _expects_continue(visit: Visit) -> bool:

@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -85,7 +86,7 @@ def test_a_trace_is_seen_whole_from_client_through_retries_to_upstream(tmp_path:
         as sidecar,
     ):  # fmt: skip
         url = f"http://127.0.0.1:{origin.port}/v1/search?q=hushhush&api_key={SECRET}"
-        headers: dict[str, str] = {"Authorization": f"Bearer {SECRET}"}
+        headers: dict[str, Any] = {"Authorization": f"Bearer {SECRET}"}
         tracer = TracerProvider(shutdown_on_exit=False).get_tracer("an agent")
         with tracer.start_as_current_span("think") as span:
             TraceContextTextMapPropagator().inject(headers)

@@ -17,7 +17,7 @@ REDACTOR = Redactor(RedactRule())
 KEY = "sk-ant-api03-" + "Zx9" * 20
 
 
-def server_of(**values: object) -> SpanView:
+def server_of(**values: Any) -> SpanView:
     return span_views(make_trace(**values), REDACTOR)[0]
 
 
@@ -153,7 +153,8 @@ def test_the_cost_is_in_dollars_and_the_queue_in_milliseconds() -> None:
     "field", ["host", "run_id", "agent_id", "tool", "method", "mcp_id", "mcp_version"]
 )
 def test_a_secret_in_any_text_from_outside_is_not_shown(field: str) -> None:
-    trace = make_trace(**{"kind": "mcp", "mcp_method": "tools/call", field: KEY})
+    values: dict[str, Any] = {"kind": "mcp", "mcp_method": "tools/call", field: KEY}
+    trace = make_trace(**values)
     assert KEY not in repr(span_views(trace, REDACTOR))
 
 
@@ -174,7 +175,8 @@ _TEXT_FIELDS = [
 @given(field=st.sampled_from(_TEXT_FIELDS), text=st.text(max_size=600))
 def test_whatever_a_text_is_the_span_has_bounded_attributes(field: str, text: str) -> None:
     kind = "mcp" if field.startswith("mcp") else "tool"
-    for view in span_views(make_trace(**{"kind": kind, field: text}), REDACTOR):
+    values: dict[str, Any] = {"kind": kind, field: text}
+    for view in span_views(make_trace(**values), REDACTOR):
         assert len(view.name) < 600
         assert len(view.attributes) < 40
         for name, value in view.attributes.items():
