@@ -52,7 +52,7 @@ bench: $(STAMP)  ## CPU per call beside other proxies (installs them below bench
 	$(BIN)/python bench/compare.py
 
 lock:  ## resolve pyproject.toml anew into the two requirements files (needs uv)
-	uv pip compile -q --upgrade --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 pyproject.toml -o requirements.txt
+	uv pip compile -q --upgrade --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 --extra otel pyproject.toml -o requirements.txt
 	uv pip compile -q --upgrade --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 --extra dev pyproject.toml -o requirements-dev.txt
 	uv pip compile -q --upgrade --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 tests/scenarios/mcp1.in -o requirements-mcp1.txt
 

@@ -10,9 +10,21 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 _SHORTEST_KEY = 16
 _BUDGET_NAMES = ("AGENT_MAX_STEPS", "AGENT_MAX_TOOL_CALLS", "AGENT_MAX_SECONDS")
+_PROTOCOLS, _COMPRESSIONS = ("http/protobuf",), ("none", "gzip", "deflate")
+_OTEL_CHOICES = {
+    "OTEL_EXPORTER_OTLP_PROTOCOL": _PROTOCOLS,
+    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": _PROTOCOLS,
+    "OTEL_EXPORTER_OTLP_COMPRESSION": _COMPRESSIONS,
+    "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION": _COMPRESSIONS,
+    "OTEL_TRACES_SAMPLER": (
+        "always_on", "always_off", "traceidratio", "parentbased_always_on",
+        "parentbased_always_off", "parentbased_traceidratio",
+    ),
+}  # fmt: skip
 
 
 class SettingsError(Exception):
@@ -55,6 +67,17 @@ class ClientSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TracingSettings:
+    """Where spans go, and how many may wait on the way. What else the OpenTelemetry SDK knows
+    (sampler, resource, headers, certificates, compression, timeout) it reads itself."""
+
+    endpoint: str  # the whole URL, path included
+    limit_spans: int
+    batch_spans: int
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What a sidecar needs to start. `budget_overrides` are the `AGENT_MAX_*` variables, which
     win over the policy file. `log`: `stdout` or a file. `state_path`: where state survives a
@@ -76,6 +99,7 @@ class Settings:
     max_tls: int
     budget_overrides: dict[str, str]
     ca_dir: Path | None = None  # where the CA for interception is kept; None: in memory
+    tracing: TracingSettings | None = None  # None: no spans
 
 
 def client_settings(environ: Mapping[str, str] | None = None) -> ClientSettings:
@@ -127,6 +151,7 @@ def read_settings(
         max_tls=int(_number(env, "TOOLBOOTH_MAX_INTERCEPTED", 512.0, highest=1e6)),
         budget_overrides={name: env[name] for name in _BUDGET_NAMES if env.get(name)},
         ca_dir=client.ca_dir,
+        tracing=_tracing(env),
     )
 
 
@@ -207,6 +232,59 @@ def _state_path(env: Mapping[str, str]) -> Path | None:
 def _ca_dir(env: Mapping[str, str]) -> Path | None:
     text = env.get("TOOLBOOTH_CA_DIR")
     return Path(text) if text else None
+
+
+def _tracing(env: Mapping[str, str]) -> TracingSettings | None:
+    """On where an endpoint is named, not at the SDK's default of localhost. The values are not
+    repeated in errors: URLs and headers hold keys."""
+    endpoint = env.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    if not endpoint and (shared := env.get("OTEL_EXPORTER_OTLP_ENDPOINT")):
+        endpoint = shared.removesuffix("/") + "/v1/traces"
+    exporter = (env.get("OTEL_TRACES_EXPORTER") or "otlp").strip().lower()
+    is_disabled = (env.get("OTEL_SDK_DISABLED") or "").strip().lower() == "true"
+    if not endpoint or is_disabled or exporter == "none":
+        return None
+    if exporter != "otlp":
+        raise SettingsError("OTEL_TRACES_EXPORTER: expected `otlp` or `none`.")
+    if not _is_http_url(endpoint):
+        raise SettingsError("OTEL_EXPORTER_OTLP_ENDPOINT: expected an http or https URL.")
+    _check_otel(env)
+    limit = _whole(env, "OTEL_BSP_MAX_QUEUE_SIZE", 2048, highest=1_000_000)
+    batch = _whole(env, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", min(512, limit), highest=limit)
+    delay_ms = _whole(env, "OTEL_BSP_SCHEDULE_DELAY", 5000, highest=3_600_000)
+    return TracingSettings(endpoint, limit, batch, delay_ms / 1000)
+
+
+def _is_http_url(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        return url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        return False
+
+
+def _check_otel(env: Mapping[str, str]) -> None:
+    """What the SDK would only warn of, and then do otherwise."""
+    for name, known in _OTEL_CHOICES.items():
+        value = env.get(name)
+        if value and value.strip().lower() not in known:
+            raise SettingsError(f"{name}: expected one of {', '.join(known)}.")
+    propagators = env.get("OTEL_PROPAGATORS")
+    if propagators and "tracecontext" not in [p.strip() for p in propagators.split(",")]:
+        raise SettingsError("OTEL_PROPAGATORS: this version knows `tracecontext`, and needs it.")
+    for name in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"):
+        if any("=" not in pair for pair in env.get(name, "").split(",") if pair.strip()):
+            raise SettingsError(f"{name}: expected NAME=VALUE, separated by commas.")
+    _number(env, "OTEL_TRACES_SAMPLER_ARG", 1.0, highest=1.0)
+    for name in ("OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"):
+        _number(env, name, 10.0, highest=600.0)
+
+
+def _whole(env: Mapping[str, str], name: str, default: int, *, highest: int) -> int:
+    value = _number(env, name, float(default), highest=float(highest))
+    if value < 1 or value != int(value):
+        raise SettingsError(f"{name}: expected a whole number from 1 to {highest}.")
+    return int(value)
 
 
 def _listen(env: Mapping[str, str], name: str, default: str, *, unix: bool = True) -> ListenAddress:

@@ -7,6 +7,7 @@ import pytest
 from proxy.settings import (
     ListenAddress,
     SettingsError,
+    TracingSettings,
     child_environment,
     client_settings,
     colours_wanted,
@@ -161,3 +162,61 @@ def test_the_demo_passes_no_proxy_and_no_settings_on() -> None:
 def test_a_tool_s_secret_is_read_by_the_name_the_policy_gives() -> None:
     assert secret_variable("KEY", {"KEY": "sk-1"}) == "sk-1"
     assert secret_variable("OTHER", {"KEY": "sk-1"}) is None
+
+
+TRACES = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
+ENDPOINTS = [
+    pytest.param({}, None, id="off where no endpoint is named"),
+    pytest.param(TRACES, "http://collector:4318/v1/traces", id="the shared endpoint gets a path"),
+    pytest.param({"OTEL_EXPORTER_OTLP_ENDPOINT": "https://c/x/"}, "https://c/x/v1/traces",
+                 id="behind the one it has"),
+    pytest.param({**TRACES, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://t/spans"},
+                 "http://t/spans", id="that of traces is taken as it is"),
+    pytest.param({**TRACES, "OTEL_SDK_DISABLED": "TRUE"}, None, id="the SDK is off"),
+    pytest.param({**TRACES, "OTEL_TRACES_EXPORTER": "none"}, None, id="no traces are wanted"),
+    pytest.param({**TRACES, "OTEL_TRACES_EXPORTER": "otlp"}, "http://collector:4318/v1/traces",
+                 id="they are"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("environ", "endpoint"), ENDPOINTS)
+def test_where_spans_go(environ: dict[str, str], endpoint: str | None) -> None:
+    tracing = read_settings(environ=environ).tracing
+    assert (tracing.endpoint if tracing is not None else None) == endpoint
+
+
+def test_the_queue_of_spans_is_as_the_sdks_processor_has_it() -> None:
+    tracing = read_settings(environ=TRACES).tracing
+    assert tracing == TracingSettings("http://collector:4318/v1/traces", 2048, 512, 5.0)
+    sizes = {"OTEL_BSP_MAX_QUEUE_SIZE": "100", "OTEL_BSP_SCHEDULE_DELAY": "250"}
+    tracing = read_settings(environ={**TRACES, **sizes}).tracing
+    assert tracing == TracingSettings("http://collector:4318/v1/traces", 100, 100, 0.25)
+
+
+UNKNOWN = [
+    ("OTEL_TRACES_EXPORTER", "console"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://[bad"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:port"),
+    ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+    ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "zstd"),
+    ("OTEL_TRACES_SAMPLER", "sometimes"),
+    ("OTEL_TRACES_SAMPLER_ARG", "7"),
+    ("OTEL_PROPAGATORS", "b3"),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "hushhush"),
+    ("OTEL_EXPORTER_OTLP_TIMEOUT", "10000"),
+    ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
+    ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4096"),
+    ("OTEL_BSP_SCHEDULE_DELAY", "1.5"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), UNKNOWN)
+def test_what_would_be_done_otherwise_is_refused_where_spans_are_wanted(
+    name: str, value: str
+) -> None:
+    with pytest.raises(SettingsError, match=name) as refused:
+        read_settings(environ={**TRACES, name: value})
+    assert "hushhush" not in str(refused.value)
+    if name not in TRACES:
+        assert read_settings(environ={name: value}).tracing is None

@@ -30,6 +30,7 @@ from proxy.telemetry.recent import RecentCalls
 from proxy.telemetry.recorder import Recorder
 from proxy.telemetry.redact import Redactor
 from proxy.telemetry.sinks import DescriptorSink, FileSink, Sink
+from proxy.telemetry.tracing import Tracing
 from proxy.upstream.credentials import Secrets
 from proxy.upstream.dial import upstream_tls
 from proxy.upstream.pool import Pool
@@ -44,16 +45,20 @@ _LOG = logging.getLogger("toolbooth")
 
 
 class Telemetry:
-    """What a finished call is told to: the figures, the recent calls, the log."""
+    """What a finished call is told to: the figures, the recent calls, the log. `tracing`: what
+    collects the spans of calls, where that is wanted."""
 
-    def __init__(self, policy: Policy, recorder: Recorder) -> None:
+    def __init__(self, policy: Policy, recorder: Recorder, tracing: Tracing | None = None) -> None:
         self.recorder = recorder
+        self.tracing = tracing
         self.figures = Figures()
         self.recent = RecentCalls()
         self._widest_bytes = 0
         self._known: Callable[[], tuple[str, ...]] = tuple
         self._hidden: tuple[str, ...] = ()
         self.adopt(policy, self.redactor_of(policy))
+        if tracing is not None:
+            tracing.redactor = self.redactor
 
     def redactor_of(self, policy: Policy) -> Redactor:
         """What this policy hides, for bodies as large as any that are captured. From any thread.
@@ -77,15 +82,20 @@ class Telemetry:
             self._widest_bytes = limit_bytes
             self._redactor = self.redactor_of(policy).hiding(self._hidden)
 
-    def report(self, record: CallRecord, captured_bytes: int) -> None:
-        """One call is over."""
+    def redactor(self) -> Redactor:
+        """What hides all that is to be hidden now."""
         known = self._known()
         if known is not self._hidden:
             self._hidden = known
             self._redactor = self._redactor.hiding(known)
+        return self._redactor
+
+    def report(self, record: CallRecord, captured_bytes: int) -> None:
+        """One call is over."""
+        redactor = self.redactor()
         self.figures.observe(record)
-        self.recent.add(record, self._redactor)
-        self.recorder.submit(record, self._redactor, captured_bytes)
+        self.recent.add(record, redactor)
+        self.recorder.submit(record, redactor, captured_bytes)
 
 
 def open_sink(log: str, clock: Clock) -> Sink:
@@ -124,6 +134,7 @@ def build_booth(
         via=f"Via: 1.1 toolbooth-{instance}".encode(),
         sightings=Sightings(clock),
         authority=authority,
+        tracing=telemetry.tracing,
     )
     booth.switches.subscribe(lambda: rejudge(booth))
     return booth

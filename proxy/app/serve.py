@@ -200,6 +200,16 @@ class Sidecar:
             "toolbooth_policy_last_reload_success", lambda: int(keeper.state.last_error is None)
         )
 
+    def _watch_spans(self) -> None:
+        figures, tracing = self._telemetry.figures, self._telemetry.tracing
+        if tracing is None:
+            return
+        queue = tracing.queue
+        figures.watch("toolbooth_span_queue_depth", lambda: queue.depth)
+        figures.watch("toolbooth_spans_exported_total", lambda: queue.exported)
+        figures.watch("toolbooth_spans_dropped_total", queue.dropped)
+        figures.watch("toolbooth_span_export_failures_total", lambda: queue.failures)
+
     def _watch_gauges(self) -> None:
         booth, figures = self._booth, self._telemetry.figures
         live = booth.live
@@ -216,6 +226,7 @@ class Sidecar:
         watch_records(self._telemetry)
         watch_process(self._telemetry, self._lag)
         self._watch_policy()
+        self._watch_spans()
         figures.watch("toolbooth_build_info", lambda: __version__)
         figures.watch("toolbooth_draining", lambda: int(booth.is_draining))
         started_s = booth.clock.wall()

@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 from aiohttp import http as aiohttp_http
@@ -34,8 +35,12 @@ from proxy.settings import Settings, SettingsError, read_settings
 from proxy.store.store import StoreError
 from proxy.telemetry.recorder import Recorder
 
+if TYPE_CHECKING:
+    from proxy.app.tracing import Spans
+
 _LOG = logging.getLogger("toolbooth")
 _RECORDER_FLUSH_S = 3.0
+_SPANS_FLUSH_S = 2.0
 
 FAILED, BAD_POLICY = 1, 2
 
@@ -54,6 +59,7 @@ def run(policy_path: str | None = None) -> int:
         sockets = _bind_all(settings)
         authority = _authority(settings, policy)
         trail = open_trail(settings.audit_path, settings.audit_key, SystemClock())
+        spans = _start_spans(settings, sockets)
         state = open_state(settings.state_path, policy.budgets, SystemClock())
     except SettingsError as problem:
         return _cannot_start(str(problem), BAD_POLICY)
@@ -71,14 +77,36 @@ def run(policy_path: str | None = None) -> int:
     recorder.start()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings, policy, text, sockets, recorder, state, authority, trail))
+            telemetry = Telemetry(policy, recorder, spans.tracing if spans else None)
+            runner.run(_serve(settings, policy, text, sockets, telemetry, state, authority, trail))
     except StoreError as problem:
         return _cannot_start(str(problem), FAILED)
     finally:
-        recorder.stop(_RECORDER_FLUSH_S)
-        is_kept = state.close()
-        is_kept = trail.close() and is_kept
+        is_kept = _close(recorder, spans, state, trail)
     return 0 if is_kept else FAILED
+
+
+def _close(recorder: Recorder, spans: "Spans | None", state: State, trail: AuditTrail) -> bool:
+    """Write what is left; False if some of what has to outlive the process does not."""
+    recorder.stop(_RECORDER_FLUSH_S)
+    if spans is not None:
+        spans.stop(_SPANS_FLUSH_S)
+    is_kept = state.close()
+    return trail.close() and is_kept
+
+
+def _start_spans(settings: Settings, sockets: list[socket.socket]) -> "Spans | None":
+    """What exports spans, where an endpoint is set. Raises `SettingsError`."""
+    if settings.tracing is None:
+        return None
+    try:
+        from proxy.app.tracing import start_spans  # megabytes that most do without
+    except ImportError:
+        raise SettingsError(
+            "OTEL_EXPORTER_OTLP_ENDPOINT is set, and the OpenTelemetry SDK is not installed: "
+            "install toolbooth[otel]."
+        ) from None
+    return start_spans(settings.tracing, [bound_address(sock) for sock in sockets])
 
 
 def _cannot_start(sentence: str, code: int) -> int:
@@ -133,7 +161,7 @@ async def _serve(
     policy: Policy,
     text: bytes,
     sockets: list[socket.socket],
-    recorder: Recorder,
+    telemetry: Telemetry,
     state: State,
     authority: Authority,
     trail: AuditTrail,
@@ -144,7 +172,6 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, number)
     instance = secrets.token_hex(4)
-    telemetry = Telemetry(policy, recorder)
     with contextlib.suppress(asyncio.CancelledError):
         async with asyncio.TaskGroup() as group:
             tasks = Tasks(group, _report_bug)

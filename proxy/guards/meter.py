@@ -98,6 +98,11 @@ class Meter:
         return reader is not None and reader.is_over and reader.usage is None
 
     @property
+    def usage(self) -> Usage | None:
+        """What the answer has said so far that it used; None: nothing."""
+        return self._reader.usage if self._reader is not None else None
+
+    @property
     def used(self) -> Estimate:
         """Micros and tokens of a call whose request went out.
 

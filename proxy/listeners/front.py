@@ -15,7 +15,9 @@ from proxy.model.record import CallRecord
 from proxy.pipeline.booth import Booth
 from proxy.pipeline.exchange import TlsSource
 from proxy.pipeline.reply import reply
+from proxy.pipeline.tracing import end_refused
 from proxy.upstream.tunnel import Judge
+from proxy.wire.trace_context import context_of
 
 _CHECK_EVERY_S = 1.0
 
@@ -110,10 +112,14 @@ class Front:
         record.client_address = exchange.client_address
         record.method = head.method[:32]
         record.policy_version = booth.policy.version
+        if booth.tracing is not None:
+            booth.tracing.begin(record, context_of(head), booth.clock.monotonic())
         record.code, record.detail, record.rule = refusal.reason, refusal.detail, refusal.rule
         record.status = reply(
             exchange, refusal, mode=mode, call_id=call_id, tool="", caller=self._caller(exchange)
         )
+        if record.trace is not None and booth.tracing is not None:
+            end_refused(booth.tracing, record, booth.clock.monotonic())
         booth.report(record, 0)
 
     def _caller(self, exchange: ClientExchange) -> Caller | None:

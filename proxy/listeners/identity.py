@@ -19,11 +19,11 @@ from proxy.model.reason import Reason
 from proxy.policy.policy import BudgetRule
 from proxy.wire.forward import BAGGAGE_RUN
 from proxy.wire.head import RequestHead, field_values
+from proxy.wire.trace_context import context_of
 
 SHARED = "shared:"
 _MAX_REMEMBERED_BYTES = 256  # of credentials: a run comes back with the same again and again
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/+=~-]{0,127}")
-_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
 
 
 def identify(
@@ -102,5 +102,5 @@ def trace_id_of(head: RequestHead) -> str:
     """The trace id of a W3C traceparent, or empty."""
     if b"traceparent" not in head.named:
         return ""
-    match = _TRACEPARENT.fullmatch(head.value(b"traceparent") or b"")
-    return match[1].decode() if match else ""
+    context = context_of(head)
+    return f"{context.trace_id:032x}" if context is not None else ""

@@ -47,12 +47,14 @@ class BadJsonRpc(BadMessage):
 class Message(NamedTuple):
     """One message of a client. `method` is empty for a response. `id` None: a notification, or a
     response to nothing. `name`: what a method of `NAME_KEYS` is about. `arguments` of a tool and
-    what else makes the call another one."""
+    what else makes the call another one. `trace`: the traceparent and tracestate of `_meta`
+    (SEP-414), as they stand there."""
 
     method: str
     id: str | int | None
     name: str | None = None
     arguments: object = None
+    trace: tuple[str, str] | None = None
 
     @property
     def is_call(self) -> bool:
@@ -143,13 +145,22 @@ def _with_params(method: str, given_id: str | int | None, params: object) -> Mes
         raise BadJsonRpc("The params of a message are an object.")
     _check_spelling(params, _PARAM_KEYS)
     key = NAME_KEYS.get(method)
+    trace = _trace_of(params.get("_meta"))
     if key is None:
-        return Message(method, given_id)
+        return Message(method, given_id, trace=trace)
     name = params.get(key)
     if method != CALL:
-        return Message(method, given_id, name if isinstance(name, str) else None)
+        return Message(method, given_id, name if isinstance(name, str) else None, trace=trace)
     arguments = params.get("arguments")
     if not isinstance(name, str) or not isinstance(arguments, dict | None):
         raise BadJsonRpc("A call of a tool has a name, and its arguments are an object.")
     continued = params.get("inputResponses")  # the same call, gone on with: not a loop
-    return Message(method, given_id, name, (arguments, continued))
+    return Message(method, given_id, name, (arguments, continued), trace)
+
+
+def _trace_of(meta: object) -> tuple[str, str] | None:
+    parent = meta.get("traceparent") if isinstance(meta, dict) else None
+    if not isinstance(meta, dict) or not isinstance(parent, str):
+        return None
+    state = meta.get("tracestate")
+    return parent, state if isinstance(state, str) else ""

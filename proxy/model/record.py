@@ -6,6 +6,7 @@ reads from it. It holds raw values; nothing may show it before `telemetry` has r
 
 from proxy.model.call import Caller, Mode
 from proxy.model.reason import Reason
+from proxy.model.trace import Trace
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -38,7 +39,7 @@ class CallRecord:
         "attempts", "call_id", "caller", "client_address", "code", "cost_micros", "detail", "host",
         "is_usage_unread", "method", "mode", "path", "policy_version", "port", "queue_ms",
         "request", "request_bytes", "response_bytes", "result", "rule", "sampled", "scheme",
-        "status", "tokens", "tool", "total_ms", "trace_id", "ts", "upstream_ms",
+        "status", "tokens", "tool", "total_ms", "trace", "trace_id", "ts", "upstream_ms",
     )  # fmt: skip
 
     def __init__(self, call_id: str, mode: Mode, ts: float) -> None:
@@ -69,5 +70,6 @@ class CallRecord:
         self.policy_version = ""
         self.sampled = False
         self.trace_id = ""
+        self.trace: Trace | None = None  # where its spans are collected, if they are
         self.request: Capture | None = None
         self.result: Capture | None = None

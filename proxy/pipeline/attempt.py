@@ -20,6 +20,7 @@ from proxy.guards.retry import (
 from proxy.model.errors import Stopped, UpstreamFailed
 from proxy.model.reason import Reason
 from proxy.pipeline.admit import CONTINUE
+from proxy.pipeline.tracing import end_attempt, start_attempt
 from proxy.pipeline.upload import Upload
 from proxy.pipeline.visit import Visit
 from proxy.upstream.connection import Answer, UpstreamConnection
@@ -47,6 +48,9 @@ async def attempt(
             failure = None
         except UpstreamFailed as problem:
             failure, answer = problem, None
+        if record.trace is not None:
+            came = (answer.head.status, connection) if answer is not None else None
+            end_attempt(visit, record.trace, failure, came)
         if not (replays and _may_help(failure, answer)):
             break
         wait_s = _wait_s(visit, answer) if upload.can_repeat else None
@@ -62,6 +66,8 @@ async def attempt(
     record.upstream_ms = (booth.clock.monotonic() - started_s) * 1000
     if failure is not None or answer is None:
         raise failure or RuntimeError("an attempt gave neither answer nor failure")
+    if record.trace is not None:
+        record.trace.attempts[-1].end_s = 0.0  # it lasts as long as its answer
     return connection, answer
 
 
@@ -145,7 +151,7 @@ async def _send_and_wait(
 ) -> tuple[UpstreamConnection, Answer]:
     booth, rule, exchange = visit.booth, visit.rule, visit.exchange
     origin = visit.call.target.origin
-    visit.record.attempts += 1
+    trace_line = _begin(visit)
     connection = None
     if not outgoing.upgrade:
         connection = booth.pool.take_idle(origin, rule, MAX_IDLE_S if replays else FRESH_S)
@@ -165,10 +171,9 @@ async def _send_and_wait(
             idle_limit_s=idle_s,
         )
         visit.has_sent = True
-        upload.start(
-            connection,
-            outgoing.head(upload.framing, drop_expect=has_expectation and not is_expecting),
-        )
+        drops = has_expectation and not is_expecting
+        head = outgoing.head(upload.framing, drop_expect=drops, trace=trace_line)
+        upload.start(connection, head)
         if is_expecting:
             loop = asyncio.get_running_loop()
             nudge = loop.call_later(_CONTINUE_AFTER_S, exchange.interim, CONTINUE)
@@ -180,6 +185,14 @@ async def _send_and_wait(
     finally:
         if nudge is not None:
             nudge.cancel()
+
+
+def _begin(visit: Visit) -> bytes:
+    """Count one more attempt; returns the line that makes its span the upstream's parent, if it
+    has one."""
+    visit.record.attempts += 1
+    trace = visit.record.trace
+    return start_attempt(visit, trace) if trace is not None else b""
 
 
 def _expects_continue(visit: Visit) -> bool:

@@ -18,6 +18,7 @@ from proxy.pipeline.sightings import Sightings
 from proxy.policy.policy import Policy
 from proxy.telemetry.captures import CaptureBudget
 from proxy.telemetry.spotlight import Spotlight
+from proxy.telemetry.tracing import Tracing
 from proxy.upstream.credentials import Secrets
 from proxy.upstream.pool import Pool
 
@@ -30,6 +31,7 @@ class Booth:
     `spawn` runs background work in the app's task group. `spotlight` shows more of some calls for
     a while. `via` is our Via line, with a token that
     names this process. `sightings` is what clients of the probe host have shown of themselves.
+    `tracing` is there where spans are exported.
     """
 
     policy: Policy
@@ -49,6 +51,7 @@ class Booth:
     via: bytes
     sightings: Sightings
     authority: Authority
+    tracing: Tracing | None = None
     spotlight: Spotlight = field(default_factory=Spotlight)
     live: LiveCalls = field(default_factory=LiveCalls)
     is_draining: bool = False

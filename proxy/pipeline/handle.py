@@ -42,6 +42,7 @@ from proxy.pipeline.probe import answer_probe
 from proxy.pipeline.relay import relay
 from proxy.pipeline.reply import reply
 from proxy.pipeline.sampling import keep_if_slow, sample
+from proxy.pipeline.tracing import continue_trace, end_trace, replace_context
 from proxy.pipeline.tunnel import switch_protocols, tunnel
 from proxy.pipeline.upload import Upload
 from proxy.pipeline.visit import Visit
@@ -70,6 +71,8 @@ async def handle(
     record = _open_record(booth, exchange, call)
     live = LiveCall(call, _this_task(), asyncio.get_running_loop(), booth.spawn)
     visit = Visit(booth, exchange, call, live, record)
+    if booth.tracing is not None:
+        continue_trace(booth.tracing, visit)
     booth.live.enter(live)
     exchange.on_gone = live.stop
     refusal: Refusal | None = None
@@ -179,6 +182,8 @@ def _prepare(visit: Visit, upload: Upload, hops: int | None) -> Outgoing:
         replace[b"max-forwards"] = b"Max-Forwards: %d" % (hops - 1)
     if visit.meter is not None:
         replace[b"accept-encoding"] = readable_coding(head)
+    if visit.booth.tracing is not None:
+        replace_context(visit, replace)
     path = visit.call.target.path
     if visit.rule.credentials is not None:
         head, path = inject(visit, visit.rule.credentials, replace)
@@ -228,6 +233,8 @@ def _close_record(visit: Visit) -> None:
     record.total_ms = (booth.clock.monotonic() - visit.call.started_s) * 1000
     if visit.slow_ms is not None:
         keep_if_slow(visit, visit.slow_ms)
+    if record.trace is not None:
+        end_trace(visit, record.code)
     if visit.mcp is not None:
         report_others(visit, visit.mcp)
     booth.report(record, visit.captured_bytes)

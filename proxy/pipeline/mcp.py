@@ -22,6 +22,7 @@ from proxy.model.reason import Reason
 from proxy.model.record import CallRecord
 from proxy.pipeline.admit import TIMEOUT, invite
 from proxy.pipeline.content import ContentFilter
+from proxy.pipeline.tracing import continue_message
 from proxy.pipeline.upload import Upload
 from proxy.pipeline.visit import Visit
 from proxy.policy.authorize import authorize_mcp_tool
@@ -49,6 +50,8 @@ async def judge_request(visit: Visit, upload: Upload) -> None:
         await _read(visit, request, upload)
     else:
         _check_without_content(visit)
+    if booth.tracing is not None:
+        continue_message(booth.tracing, visit, request)
     live.messages = request.messages
     live.mcp_tools = called(server, request.messages)
     live.effect = effect_of_messages(server, request.messages)

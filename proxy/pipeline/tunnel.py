@@ -14,6 +14,7 @@ from proxy.model.reason import Reason
 from proxy.pipeline.admit import RUN_OVER
 from proxy.pipeline.opening import PlainHttp, opening_judge
 from proxy.pipeline.reply import established
+from proxy.pipeline.tracing import end_attempt, end_trace, start_attempt
 from proxy.pipeline.visit import Visit
 from proxy.policy.policy import ToolRule
 from proxy.upstream.connection import Answer, UpstreamConnection
@@ -27,12 +28,17 @@ async def tunnel(visit: Visit) -> None:
     started_s = booth.clock.monotonic()
     record.attempts = 1
     origin = visit.call.target.origin
+    if record.trace is not None:
+        start_attempt(visit, record.trace)
     connection = await booth.pool.connect(origin, visit.rule, opaque=True)
     record.upstream_ms = (booth.clock.monotonic() - started_s) * 1000
     upstream, early_upstream = connection.take_over()
     record.status = 200
     client, early_client = exchange.open_tunnel(established(visit, visit.reservation.left()))
     visit.has_sent = True
+    if record.trace is not None:
+        end_attempt(visit, record.trace, None, (200, connection))
+        end_trace(visit, Reason.OK)
     splice = _opaque_splice(visit, client, upstream)
     try:
         await _run(visit, splice, early_client, early_upstream)
@@ -59,6 +65,8 @@ async def switch_protocols(visit: Visit, connection: UpstreamConnection, answer:
     head += b"\r\n".join([*kept, *ours]) + b"\r\n\r\n"
     upstream, early_upstream = connection.take_over()
     client, early_client = visit.exchange.open_tunnel(head)
+    if visit.record.trace is not None:
+        end_trace(visit, Reason.OK)
     splice = Splice(
         client, upstream, judge=None, on_bytes=visit.charge_bytes, loop=asyncio.get_running_loop()
     )

@@ -137,6 +137,13 @@ READ_METRICS: tuple[Metric, ...] = (
         "toolbooth_audit_suppressed_total", _C, (),
         "Refused attempts on the control port left out of the audit, being too many a second.",
     ),
+    Metric("toolbooth_span_queue_depth", _G, (), "Spans waiting to be exported."),
+    Metric("toolbooth_spans_exported_total", _C, (), "Spans that the receiver has taken."),
+    Metric("toolbooth_spans_dropped_total", _C, ("reason",), "Spans lost."),
+    Metric(
+        "toolbooth_span_export_failures_total", _C, (),
+        "Batches of spans that the receiver did not take, or not all of them.",
+    ),
     Metric("toolbooth_policy_info", _I, ("version",), "The policy in force."),
     Metric(
         "toolbooth_policy_reloads_total", _C, ("result",),

@@ -122,8 +122,8 @@ class Outgoing:
         self._before = f"{head.method} {path} HTTP/1.1\r\nHost: {origin.authority}\r\n".encode()
         self._after = b"\r\n".join(lines)
 
-    def head(self, framing: Framing, *, drop_expect: bool = False) -> bytes:
-        """The whole head, empty line included."""
+    def head(self, framing: Framing, *, drop_expect: bool = False, trace: bytes = b"") -> bytes:
+        """The whole head, empty line included. `trace`: this attempt's traceparent line."""
         after = self._after
         if drop_expect:
             after = b"\r\n".join(
@@ -135,6 +135,8 @@ class Outgoing:
             length = b"\r\nTransfer-Encoding: chunked"
         else:
             length = b"\r\nContent-Length: %d" % framing.length
+        if trace:
+            after = b"%b\r\n%b" % (after, trace)
         return b"%b%b%b\r\n\r\n" % (self._before, after, length)
 
 

@@ -10,6 +10,7 @@ from proxy.model.record import CallRecord
 from proxy.pipeline.booth import Booth
 from proxy.policy.compile import load_policy
 from proxy.telemetry.recorder import Recorder
+from proxy.telemetry.tracing import Tracing
 
 
 class ListSink:
@@ -52,12 +53,13 @@ class Sidecar:
     records: list[CallRecord] = field(default_factory=list)
     bugs: list[BaseException] = field(default_factory=list)
     port: int = 0
+    tracing: Tracing | None = None
 
     async def __aenter__(self) -> "Sidecar":
         self.sink = ListSink()
         self.recorder = Recorder(self.sink)
         policy = load_policy(self.policy)
-        self.telemetry = Telemetry(policy, self.recorder)
+        self.telemetry = Telemetry(policy, self.recorder, self.tracing)
         self._group = asyncio.TaskGroup()
         await self._group.__aenter__()
         self.tasks = Tasks(self._group, self.bugs.append)

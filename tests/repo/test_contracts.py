@@ -70,6 +70,8 @@ _CATCH_ALL = {
     "upstream/tunnel.py": "whatever a tunnel's judge raises ends the tunnel",
     "listeners/intercept.py": "and so it does where its TLS is to end here",
     "telemetry/recorder.py": "costs one record, not the log",
+    "telemetry/span_queue.py": "costs one trace, or one batch of them",
+    "app/tracing.py": "settings the SDK does not take do not start; a failed export is noted",
     "telemetry/metrics.py": "costs one metric, not the page",
     "control/api.py": "no traceback may leave; it goes to the log",
 }

@@ -63,6 +63,8 @@ def test_every_metric_stands_on_the_dashboard_or_in_an_alert_or_is_left_out_know
         "toolbooth_record_reopen_errors_total",
         "toolbooth_tails_refused_total",
         "toolbooth_audit_entries_total",
+        "toolbooth_spans_exported_total",
+        "toolbooth_span_queue_depth",
     }
 
 

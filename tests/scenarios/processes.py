@@ -20,7 +20,16 @@ _LISTENS = re.compile(r"toolbooth: (proxy|control|health) on [\d.]+:(\d+)")
 
 def bare_environment() -> dict[str, str]:
     """Ours without proxies, trust stores of this machine, and what would configure a sidecar."""
-    foreign = ("TOOLBOOTH_", "AGENT_MAX", "PIP_", "SSL_CERT", "REQUESTS_CA", "CURL_CA", "NODE_EX")
+    foreign = (
+        "TOOLBOOTH_",
+        "AGENT_MAX",
+        "OTEL_",
+        "PIP_",
+        "SSL_CERT",
+        "REQUESTS_CA",
+        "CURL_CA",
+        "NODE_EX",
+    )
     return {
         name: value
         for name, value in os.environ.items()
