@@ -298,7 +298,12 @@ def _accepts(port: int) -> bool:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--workload", nargs="+", choices=WORKLOADS, default=["get"])
-    parser.add_argument("--only", nargs="+", choices=SUBJECTS, default=list(SUBJECTS))
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=SUBJECTS,
+        default=[name for name, each in SUBJECTS.items() if not each.is_asked_for],
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each round")
     parser.add_argument("--warm-up-s", type=float, default=0.5, help="before each round")

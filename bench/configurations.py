@@ -24,8 +24,26 @@ class Setting:
         return f"127.0.0.1:{self.upstream_port}"
 
 
-def toolbooth_policy(setting: Setting) -> dict[str, object]:
-    """Everything a call can be asked is asked."""
+# What is shown of calls: nothing beyond the record, the defaults, and all there is.
+OBSERVED = {
+    "off": {"sampled_tool_results": False, "redact": {"pii": False}},
+    "defaults": {
+        "sampled_tool_results": True,
+        "result_sample_rate": 0.01,
+        "redact": {"pii": True},
+    },
+    "everything": {
+        "sampled_tool_results": True,
+        "result_sample_rate": 1.0,
+        "max_result_bytes": 65_536,
+        "slow_ms": 1000,
+        "redact": {"pii": True},
+    },
+}
+
+
+def toolbooth_policy(setting: Setting, observed: str = "defaults") -> dict[str, object]:
+    """Everything a call can be asked is asked; `observed`: see `OBSERVED`."""
     run_limits = {
         "AGENT_MAX_STEPS": _PLENTY,
         "AGENT_MAX_TOOL_CALLS": _PLENTY,
@@ -50,11 +68,7 @@ def toolbooth_policy(setting: Setting) -> dict[str, object]:
             "loop_limit": 10**6,  # the most the policy takes; a run makes far fewer calls
             "warn_at": [0.8, 0.95],
         },
-        "observability": {
-            "sampled_tool_results": True,
-            "result_sample_rate": 0.01,
-            "redact": {"pii": True},
-        },
+        "observability": OBSERVED[observed],
     }
 
 

@@ -5,9 +5,11 @@ their dependencies meets ours; the newest release that runs on this Python is ta
 is written into the result.
 """
 
+import http.server
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -42,6 +44,7 @@ class Subject:
     package: str | None
     launch: Callable[[Setting], Launch]
     opens_tls: bool = False  # of tunnels
+    is_asked_for: bool = False  # runs only if `--only` names it
 
     def install(self) -> None:
         """Once; later runs find it there."""
@@ -114,20 +117,46 @@ def _launch_envoy(setting: Setting) -> Launch:
     return Launch([*command, "--disable-hot-restart", "--log-level", "error"])
 
 
-def _launch_toolbooth(setting: Setting) -> Launch:
-    path = setting.scratch / "toolbooth.yaml"
+def _launch_toolbooth(setting: Setting, observed: str = "defaults") -> Launch:
+    path = setting.scratch / f"toolbooth-{observed}.yaml"
     # JSON is YAML; and the policy reader takes no plain scalar that two readers could read apart.
-    path.write_text(json.dumps(toolbooth_policy(setting), indent=2))
+    path.write_text(json.dumps(toolbooth_policy(setting, observed), indent=2))
     control_port, health_port = setting.spare_ports
     environment = {
         "TOOLBOOTH_PROXY_LISTEN": f"127.0.0.1:{setting.port}",
         "TOOLBOOTH_CONTROL_LISTEN": f"127.0.0.1:{control_port}",
         "TOOLBOOTH_HEALTH_LISTEN": f"127.0.0.1:{health_port}",
-        "TOOLBOOTH_LOG": str(setting.scratch / "toolbooth.jsonl"),
+        "TOOLBOOTH_LOG": str(setting.scratch / f"toolbooth-{observed}.jsonl"),
         "TOOLBOOTH_CA_DIR": str(setting.scratch / "ca"),
     }
+    if observed == "off":
+        environment["TOOLBOOTH_LOG"] = "/dev/null"
+    if observed == "everything":
+        environment["TOOLBOOTH_AUDIT"] = str(setting.scratch / "audit.jsonl")
+        environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{_span_sink()}"
     command = [str(TOOLBOOTH), "run", "--policy", str(path)]
     return Launch(command, environment, health_port, setting.scratch / "ca" / "ca.pem")
+
+
+def _span_sink() -> int:
+    """The port of something that takes every span and forgets it, in a thread of this program."""
+
+    class Sink(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Type", "application/x-protobuf")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Sink)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server.server_address[1]
 
 
 SUBJECTS = {
@@ -139,6 +168,20 @@ SUBJECTS = {
             None,
             _launch_toolbooth,
             opens_tls=True,
+        ),
+        Subject(
+            "observing nothing",
+            "the same, with no log, bodies or patterns",
+            None,
+            lambda setting: _launch_toolbooth(setting, "off"),
+            is_asked_for=True,
+        ),
+        Subject(
+            "observing all",
+            "the same, every body redacted and logged, a trace of every call, audit",
+            None,
+            lambda setting: _launch_toolbooth(setting, "everything"),
+            is_asked_for=True,
         ),
         Subject(
             "mitmproxy",
