@@ -11,7 +11,7 @@ gives back when a later one refuses.
 from proxy.guards.amount import NO_ESTIMATE, Estimate
 from proxy.guards.budget import Reservation
 from proxy.guards.loop import loop_key
-from proxy.guards.meter import Meter, estimate_call
+from proxy.guards.meter import Meter, guess_usage
 from proxy.model.call import Kind, Mode
 from proxy.model.errors import Refusal, Stopped
 from proxy.model.reason import Reason
@@ -124,10 +124,10 @@ async def _meter(visit: Visit, upload: Upload) -> None:
     framing = visit.exchange.body.framing
     if framing.ends is Ends.AT_ONCE or (framing.ends is Ends.BY_LENGTH and not framing.length):
         return
-    pricing, estimate = visit.rule.pricing, NO_ESTIMATE
+    pricing, guess = visit.rule.pricing, None
     if pricing is not None or visit.policy.budgets.max_tokens is not None:
         is_whole = await _read_early(visit, upload)
         size_bytes = framing.length if framing.ends is Ends.BY_LENGTH else len(upload.kept)
-        estimate = estimate_call(pricing, upload.kept if is_whole else b"", size_bytes)
-    visit.meter = Meter(pricing, estimate)
+        guess = guess_usage(upload.kept if is_whole else b"", size_bytes)
+    visit.meter = Meter(pricing, guess)
     visit.filter_for = visit.meter.filter_for
