@@ -1,21 +1,23 @@
 """What one call of a model costs: guessed before it is made, read from its answer after it.
 
-The guess is held while the call is under way (see `amount.py`) and charged where the answer does
-not say what it used, so that leaving early, breaking off or an answer nobody can read is never
-cheaper than an honest one.
+The guess is held while the call is under way (see `amount.py`). Where the answer does not say what
+it used, the guess and what went by are charged, so that leaving early, breaking off or an answer
+nobody can read is hardly cheaper than an honest one. Hardly: an event of a stream may carry more
+than the one token it counts for.
 """
 
 import re
 
-import orjson
-
 from proxy.guards.amount import NO_ESTIMATE, Estimate
+from proxy.guards.document import DocumentError, read_document
 from proxy.guards.usage import Usage, token_count
-from proxy.guards.usage_reader import UsageReader
+from proxy.guards.usage_reader import BYTES_PER_TOKEN, UsageReader
 from proxy.policy.policy import Pricing
 from proxy.wire.head import RequestHead, ResponseHead, field_values
 
-_BYTES_PER_TOKEN = 4  # of text in a request, roughly
+# Of a request that does not say how much it wants, or not so that it can be read. Nothing would let
+# any number of calls at once count on the same rest.
+ASSUMED_OUTPUT_TOKENS = 4096
 _MTOK = 1_000_000
 # Where a request says how much it wants at most. Gemini has it in `generationConfig`, Ollama in
 # `options`.
@@ -36,20 +38,19 @@ def price_micros(pricing: Pricing | None, usage: Usage) -> int:
     return -(-total // _MTOK)
 
 
-def estimate_call(pricing: Pricing | None, content: bytes, size_bytes: int) -> Estimate:
+def guess_usage(content: bytes, size_bytes: int) -> Usage:
     """What a call may use: its content's bytes as text, and as much output as it says it wants.
 
-    `content` is the whole content, or empty where it was not kept; then its output is not known.
+    `content` is the whole content, or empty where it was not kept; then its output is assumed.
     """
-    usage = Usage(-(-size_bytes // _BYTES_PER_TOKEN), _stated_limit(content))
-    micros = price_micros(pricing, usage)
-    return Estimate(max(1, micros) if pricing is not None else 0, usage.tokens)
+    return Usage(-(-size_bytes // BYTES_PER_TOKEN), _stated_limit(content) or ASSUMED_OUTPUT_TOKENS)
 
 
 def _stated_limit(content: bytes) -> int:
+    """Tokens; 0: none is said."""
     try:
-        document = orjson.loads(content)
-    except orjson.JSONDecodeError:
+        document = read_document(content)
+    except DocumentError:
         return 0
     if not isinstance(document, dict):
         return 0
@@ -73,16 +74,20 @@ def readable_coding(head: RequestHead) -> bytes:
 
 
 class Meter:
-    """The meter of one call. `estimate`: what is held for it. After the call `used` is what it is
-    charged beyond its fixed price."""
+    """The meter of one call. `guess`: what it may use; None where nothing depends on it.
 
-    __slots__ = ("_pricing", "_reader", "_status", "estimate")
+    `estimate`: what is held for it. After the call `used` is what it is charged beyond its fixed
+    price.
+    """
 
-    def __init__(self, pricing: Pricing | None, estimate: Estimate = NO_ESTIMATE) -> None:
+    __slots__ = ("_guess", "_pricing", "_reader", "_status", "estimate")
+
+    def __init__(self, pricing: Pricing | None, guess: Usage | None = None) -> None:
+        self._guess = guess
         self._pricing = pricing
         self._reader: UsageReader | None = None
         self._status = 0  # no answer yet
-        self.estimate = estimate
+        self.estimate = NO_ESTIMATE if guess is None else self._guessed(guess)
 
     def filter_for(self, head: ResponseHead) -> UsageReader | None:
         """What reads the answer with this head; None for one that failed, which uses nothing."""
@@ -93,9 +98,11 @@ class Meter:
 
     @property
     def is_unread(self) -> bool:
-        """A whole answer has passed, and what it used could not be told from it."""
+        """A whole answer has passed, and what it used could not be told from all of it."""
         reader = self._reader
-        return reader is not None and reader.is_over and reader.usage is None
+        if reader is None or not reader.is_over:
+            return False
+        return reader.usage is None or not reader.is_complete
 
     @property
     def usage(self) -> Usage | None:
@@ -106,15 +113,28 @@ class Meter:
     def used(self) -> Estimate:
         """Micros and tokens of a call whose request went out.
 
-        A whole answer costs what it says. One that broke off, was left or never began costs what
-        it said so far or the estimate, whichever is more: the model has worked all the same.
+        An answer read whole costs what it says; a stream that says nothing, its events. All else
+        costs what it said so far, what went by or the guess, whichever is more: the model has
+        worked all the same, be it that the answer broke off, was left, never began, or could not
+        be read.
         """
-        if self._status and self._reader is None:
+        reader, guess = self._reader, self._guess
+        if reader is None:
+            return NO_ESTIMATE if self._status else self.estimate
+        seen = reader.usage
+        if seen is not None and (guess is None or reader.is_complete):
+            return self._exactly(seen)
+        if guess is None:
             return NO_ESTIMATE
-        seen = self._reader.usage if self._reader is not None else None
-        if seen is None:
-            return self.estimate
-        micros = price_micros(self._pricing, seen)
-        if self._reader is not None and self._reader.is_over:
-            return Estimate(micros, seen.tokens)
-        return Estimate(max(micros, self.estimate.micros), max(seen.tokens, self.estimate.tokens))
+        if reader.is_stream and reader.is_complete:
+            return self._guessed(Usage(guess.input_tokens, max(1, reader.passed_tokens)))
+        least = guess.joined(Usage(0, reader.passed_tokens))
+        return self._guessed(least if seen is None else least.joined(seen))
+
+    def _exactly(self, usage: Usage) -> Estimate:
+        return Estimate(price_micros(self._pricing, usage), usage.tokens)
+
+    def _guessed(self, usage: Usage) -> Estimate:
+        """At least a micro where there is a price, so that a call always waits for some rest."""
+        least = 0 if self._pricing is None else 1
+        return Estimate(max(least, price_micros(self._pricing, usage)), usage.tokens)

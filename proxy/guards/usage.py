@@ -27,6 +27,8 @@ _OUTPUTS = (
     ("eval_count",),
 )
 _TOTALS = ("total_tokens", "totalTokenCount")  # all that some say, of embeddings
+_NAMES = frozenset(name for names in (*_INPUTS, *_OUTPUTS, _TOTALS) for name in names)
+_MAX_PARTS = 10_000  # of an array looked at, the last ones: a later one says the sum so far
 
 
 class Usage(NamedTuple):
@@ -64,7 +66,7 @@ def usage_of(document: object) -> Usage | None:
 
 
 def _places(document: object) -> Iterator[dict[str, object]]:
-    for part in document if isinstance(document, list) else [document]:
+    for part in document[-_MAX_PARTS:] if isinstance(document, list) else [document]:
         if not isinstance(part, dict):
             continue
         for holder in (part, part.get("response"), part.get("message")):
@@ -81,6 +83,8 @@ def _own_places(holder: dict[str, object]) -> Iterator[dict[str, object]]:
 
 
 def _read(place: dict[str, object]) -> Usage | None:
+    if _NAMES.isdisjoint(place):
+        return None
     inputs, outputs = _sum(place, _INPUTS), _sum(place, _OUTPUTS)
     if inputs is None and outputs is None:
         inputs = _sum(place, (_TOTALS,))

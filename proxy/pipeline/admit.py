@@ -11,16 +11,16 @@ gives back when a later one refuses.
 from proxy.guards.amount import NO_ESTIMATE, Estimate
 from proxy.guards.budget import Reservation
 from proxy.guards.loop import loop_key
-from proxy.guards.meter import Meter, estimate_call
+from proxy.guards.meter import Meter, guess_usage
 from proxy.model.call import Kind, Mode
 from proxy.model.errors import Refusal, Stopped
 from proxy.model.reason import Reason
+from proxy.pipeline.early import read_early
 from proxy.pipeline.upload import MAX_KEPT_BYTES, Upload
 from proxy.pipeline.visit import Visit
 from proxy.policy.policy import ToolRule
 from proxy.wire.body import Ends
 
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 TIMEOUT = Refusal(
     Reason.TIMEOUT,
     "The tool did not answer within its time limit; do not repeat the same call, try a smaller "
@@ -87,12 +87,6 @@ async def _take_limits(visit: Visit, rule: ToolRule, started_s: float) -> Refusa
     return refusal
 
 
-def invite(visit: Visit) -> None:
-    """Tell a client that waits for a 100 to send its content, which is about to be read."""
-    if b"expect" in visit.exchange.head.named and not visit.exchange.body.is_over:
-        visit.exchange.interim(CONTINUE)
-
-
 async def _loop_key(visit: Visit, upload: Upload) -> int | None:
     """The call's identity for loop detection, its body included. A body too large to keep makes
     it a call of its own."""
@@ -101,20 +95,12 @@ async def _loop_key(visit: Visit, upload: Upload) -> int | None:
             return None
         target, body = visit.call.target, visit.mcp.loop_body
         return loop_key(visit.rule.name, "", target.path, target.origin.authority, body)
-    if not await _read_early(visit, upload):
+    if not await read_early(visit, upload, MAX_KEPT_BYTES):
         return None
     target = visit.call.target
     return loop_key(
         visit.rule.name, visit.call.method, target.path, target.origin.authority, upload.kept
     )
-
-
-async def _read_early(visit: Visit, upload: Upload) -> bool:
-    """Read the body before the call is admitted; False: it is too large to be kept. A client that
-    waits for a 100 is told to go on: the policy has said yes, and without the body nobody could
-    tell this call from another, or guess what it will use."""
-    invite(visit)
-    return await upload.keep_whole(MAX_KEPT_BYTES)
 
 
 async def _meter(visit: Visit, upload: Upload) -> None:
@@ -124,10 +110,10 @@ async def _meter(visit: Visit, upload: Upload) -> None:
     framing = visit.exchange.body.framing
     if framing.ends is Ends.AT_ONCE or (framing.ends is Ends.BY_LENGTH and not framing.length):
         return
-    pricing, estimate = visit.rule.pricing, NO_ESTIMATE
+    pricing, guess = visit.rule.pricing, None
     if pricing is not None or visit.policy.budgets.max_tokens is not None:
-        is_whole = await _read_early(visit, upload)
+        is_whole = await read_early(visit, upload, MAX_KEPT_BYTES)
         size_bytes = framing.length if framing.ends is Ends.BY_LENGTH else len(upload.kept)
-        estimate = estimate_call(pricing, upload.kept if is_whole else b"", size_bytes)
-    visit.meter = Meter(pricing, estimate)
+        guess = guess_usage(upload.kept if is_whole else b"", size_bytes)
+    visit.meter = Meter(pricing, guess)
     visit.filter_for = visit.meter.filter_for

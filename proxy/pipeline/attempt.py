@@ -19,7 +19,7 @@ from proxy.guards.retry import (
 )
 from proxy.model.errors import Stopped, UpstreamFailed
 from proxy.model.reason import Reason
-from proxy.pipeline.admit import CONTINUE
+from proxy.pipeline.early import CONTINUE
 from proxy.pipeline.tracing import end_attempt, start_attempt
 from proxy.pipeline.upload import Upload
 from proxy.pipeline.visit import Visit

@@ -1,8 +1,10 @@
 """A secret that the agent never held, put into its request on the way to the one origin it is for.
 
 Only through the gateway, or inside of a tunnel whose TLS ends here, and only to the origin of the
-tool's `upstream`: anywhere else the same tool may lead to a server that must not learn it. The
-record keeps what the agent sent.
+tool's `upstream`: anywhere else the same tool may lead to a server that must not learn it. A
+placeholder is replaced where a key is expected and nowhere else: an agent that could paste the
+secret into a URL to fetch, a cookie or a message would have it sent wherever it likes. The record
+keeps what the agent sent.
 """
 
 from urllib.parse import quote
@@ -18,6 +20,7 @@ from proxy.wire.head import Field, RequestHead
 # An agent's own key beside the injected one could win, and take what it sends to an account of
 # somebody else at the same maker. SDKs also send the key they were made with in two of them.
 _KEYS = frozenset((b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"))
+_ECHOING = frozenset(("TRACE", "TRACK"))
 _RETRY_AFTER_MS = 2000  # by then a secret that is being replaced has been looked for again
 
 
@@ -36,43 +39,54 @@ def inject(
     # CGI and its like read `_` and `-` as the same: the agent's own must not come beside ours.
     replace[rule.header.replace(b"_", b"-")] = b""
     replace[rule.header] = rule.header.title() + b": " + secret.value
-    return _with_secret(head, path, rule.placeholder, secret)
+    return _with_secret(head, path, rule, secret)
 
 
 def _may_carry(visit: Visit) -> bool:
-    """TRACE is answered with the request itself (RFC 9110 section 9.3.8), so it goes without."""
+    """TRACE is answered with the request itself (RFC 9110 section 9.3.8), and so is what some
+    servers call TRACK; methods in another case are others by the RFC, and the same to a few."""
     call = visit.call
     is_visible = call.mode is Mode.GATEWAY or call.mode is Mode.INTERCEPTED
-    return is_visible and call.target.origin == visit.rule.upstream and call.method != "TRACE"
+    is_ours = is_visible and call.target.origin == visit.rule.upstream
+    return is_ours and call.method.upper() not in _ECHOING
 
 
 def _with_secret(
-    head: RequestHead, path: str, placeholder: str | None, secret: Secret
+    head: RequestHead, path: str, rule: CredentialRule, secret: Secret
 ) -> tuple[RequestHead, str]:
-    if placeholder is None:
-        return head._replace(fields=[field for field in head.fields if not _is_key(field)]), path
-    stand_in, text = placeholder.encode(), secret.text.encode("latin-1")
     fields = [
-        _field_with(field, stand_in, text)
+        replaced
         for field in head.fields
-        if stand_in in field[1] or not _is_key(field)
+        if (replaced := _without_key(field, rule.placeholder, secret)) is not None
     ]
-    path, question, query = path.partition("?")
-    query = query.replace(placeholder, quote(secret.text, safe=""))
-    return head._replace(fields=fields), path + question + query
+    if rule.placeholder_query and rule.placeholder is not None:
+        path, question, query = path.partition("?")
+        query = _query_with(query, rule.placeholder_query, rule.placeholder, secret.text)
+        path += question + query
+    return head._replace(fields=fields, named=dict(fields)), path
 
 
-def _is_key(field: Field) -> bool:
-    """Would it say who calls, beside what we say?"""
-    return field[0].replace(b"_", b"-") in _KEYS
-
-
-def _field_with(field: Field, stand_in: bytes, text: bytes) -> Field:
+def _without_key(field: Field, placeholder: str | None, secret: Secret) -> Field | None:
+    """The field itself; None if it would say who calls, beside what we say. Where its value is the
+    placeholder, alone or behind a scheme, it says the same."""
     name, line = field
-    if stand_in not in line:
+    if name.replace(b"_", b"-") not in _KEYS:
         return field
-    start = len(name) + 1
-    return name, line[:start] + line[start:].replace(stand_in, text)
+    before, _, key = line[len(name) + 1 :].strip(b" \t").rpartition(b" ")
+    if placeholder is None or key != placeholder.encode() or b" " in before:
+        return None
+    space = b" " if before else b""
+    return name, line[: len(name) + 1] + b" " + before + space + secret.text.encode("latin-1")
+
+
+def _query_with(query: str, names: frozenset[str], placeholder: str, secret: str) -> str:
+    """Only as the whole value of a parameter that the policy names, spelt as it is there."""
+    pairs = query.split("&")
+    for place, pair in enumerate(pairs):
+        name, _, value = pair.partition("=")
+        if value == placeholder and name in names:
+            pairs[place] = f"{name}={quote(secret, safe='')}"
+    return "&".join(pairs)
 
 
 def _missing(tool: str) -> Refusal:

@@ -20,8 +20,9 @@ from proxy.model.call import Effect
 from proxy.model.errors import BadMessage, Refusal, Stopped
 from proxy.model.reason import Reason
 from proxy.model.record import CallRecord
-from proxy.pipeline.admit import TIMEOUT, invite
+from proxy.pipeline.admit import TIMEOUT
 from proxy.pipeline.content import ContentFilter
+from proxy.pipeline.early import read_early
 from proxy.pipeline.tracing import continue_message
 from proxy.pipeline.upload import Upload
 from proxy.pipeline.visit import Visit
@@ -31,8 +32,6 @@ from proxy.wire.head import ResponseHead
 from proxy.wire.problem import problem_lines, status_line
 
 STREAM_IDLE_S = 300.0  # of silence on a stream for server messages; the read timeout of the SDKs
-MAX_READING = 256  # requests whose content is still coming, over all servers
-_READING = "mcp: reading"  # holds their places; no tool can be called that
 # What the calls of one batch have in common in their records.
 _SHARED = (
     "caller", "client_address", "code", "detail", "host", "method", "path", "policy_version",
@@ -87,7 +86,6 @@ async def _read(visit: Visit, request: McpRequest, upload: Upload) -> None:
         now_s = booth.clock.monotonic()
         deadline_s = visit.call.started_s + visit.rule.timeouts.call_s
         visit.live.set_deadline(deadline_s, now_s, TIMEOUT)
-        invite(visit)
         await _read_whole(visit, upload)
         request.messages, request.is_batch = read_messages(upload.kept)
         check_headers(head, request.version, request.messages, is_batch=request.is_batch)
@@ -97,16 +95,7 @@ async def _read(visit: Visit, request: McpRequest, upload: Upload) -> None:
 
 
 async def _read_whole(visit: Visit, upload: Upload) -> None:
-    slots = visit.booth.slots
-    is_waiting = not visit.exchange.body.is_over
-    if is_waiting and (refusal := slots.acquire(_READING, MAX_READING)) is not None:
-        raise Stopped(refusal._replace(detail="Too many requests to MCP servers are being read."))
-    try:
-        is_whole = await upload.keep_whole(MAX_BODY_BYTES)
-    finally:
-        if is_waiting:
-            slots.release(_READING)
-    if not is_whole:
+    if not await read_early(visit, upload, MAX_BODY_BYTES):
         raise BadMessage(
             f"A message of MCP has at most {MAX_BODY_BYTES} bytes.", Reason.REQUEST_TOO_LARGE
         )

@@ -14,6 +14,7 @@ from proxy.policy.fields import (
     PathGlob,
     Port,
     PositiveCount,
+    QueryName,
     Seconds,
     SecretFormat,
     SecretPlaceholder,
@@ -78,14 +79,22 @@ class Credentials(Section):
     )
     placeholder: SecretPlaceholder | None = Field(
         None,
-        description="A text that stands for the secret wherever else the agent sends it: in other "
-        "headers' values and in the query.",
+        description="A text that stands for the secret where the agent sends it as its key: in the "
+        "headers `Authorization`, `X-Api-Key`, `Api-Key` and `X-Goog-Api-Key`.",
+    )
+    placeholder_query: list[QueryName] = Field(
+        [],
+        max_length=16,
+        description="Query parameters in which it stands for the secret too, if it is all of their "
+        "value.",
     )
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if (self.secret_env is None) == (self.secret_file is None):
             raise ValueError("needs either 'secret_env' or 'secret_file'")
+        if self.placeholder_query and self.placeholder is None:
+            raise ValueError("'placeholder_query' needs a 'placeholder'")
         return self
 
 

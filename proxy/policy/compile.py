@@ -119,7 +119,12 @@ def _credentials(entry: CatalogEntry) -> CredentialRule | None:
     if given is None:
         return None
     return CredentialRule(
-        given.header.encode(), given.format, given.secret_env, given.secret_file, given.placeholder
+        given.header.encode(),
+        given.format,
+        given.secret_env,
+        given.secret_file,
+        given.placeholder,
+        frozenset(given.placeholder_query),
     )
 
 

@@ -133,6 +133,13 @@ def _secret_placeholder(text: str) -> str:
     return text
 
 
+def _query_name(name: str) -> str:
+    """As it stands in the query: only what needs no escape is the same for every reader."""
+    if len(name) > 64 or not re.fullmatch(r"[A-Za-z0-9_.~-]+", name):
+        raise ValueError("must be 1 to 64 letters, digits and _ . ~ -")
+    return name
+
+
 def _credential_header(name: str) -> str:
     lowered = _header_name(name)
     if lowered in _UNFIT_IDENTITY_HEADERS - {"authorization", "cookie"}:
@@ -216,6 +223,7 @@ RedactPattern = Annotated[str, AfterValidator(_pattern)]
 VariableName = Annotated[str, AfterValidator(_variable)]
 SecretFormat = Annotated[str, AfterValidator(_secret_format)]
 SecretPlaceholder = Annotated[str, AfterValidator(_secret_placeholder)]
+QueryName = Annotated[str, AfterValidator(_query_name)]
 CredentialHeader = Annotated[str, AfterValidator(_credential_header)]
 McpToolName = Annotated[str, AfterValidator(_mcp_tool_name)]
 UpstreamUrl = Annotated[str, AfterValidator(_upstream)]

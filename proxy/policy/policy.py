@@ -77,13 +77,15 @@ class Pricing:
 class CredentialRule:
     """What the agent never holds. `header` is lower case; `template` has `{secret}` in it once.
     Exactly one of `secret_env` and `secret_file` names where the secret is read. `placeholder`: a
-    text in the agent's own header values and query that stands for it."""
+    text that stands for it in the agent's own key headers, and as the whole value of those query
+    parameters that `placeholder_query` names."""
 
     header: bytes
     template: str
     secret_env: str | None
     secret_file: str | None
     placeholder: str | None
+    placeholder_query: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,9 @@ FRESH_S = 1.0  # how long a secret is used without another look at its file
 _MAX_FILE_BYTES = 16 * 1024
 _MAX_SECRET_CHARS = 4096
 _MAX_SOURCES = 4096  # secrets remembered, of all policies since the start
+_MAX_FORMER = 64  # replaced secrets of one place that are still hidden
+_KEPT_FORMER = 8  # of these the last ones are, however old
+_FORMER_S = 3600.0  # and others as long: calls and streams under way may still carry them
 _PLAIN_BASIC = "basic {secret}"
 
 
@@ -38,7 +41,19 @@ class _Source:
     def __init__(self) -> None:
         self.checked_s = float("-inf")
         self.text: str | None = None
-        self.former: str | None = None  # calls under way may still carry it
+        self.former: list[tuple[str, float]] = []  # those before it, and when they were replaced
+
+    def replace(self, text: str | None, now_s: float) -> None:
+        """Another secret is there now, or none."""
+        before, self.text = self.text, text
+        if before is None:
+            return
+        latest = [(before, now_s), *reversed(self.former)]
+        self.former = [
+            (one, replaced_s)
+            for place, (one, replaced_s) in enumerate(latest[:_MAX_FORMER])
+            if place < _KEPT_FORMER or now_s - replaced_s < _FORMER_S
+        ][::-1]
 
 
 class Secrets:
@@ -64,7 +79,7 @@ class Secrets:
         now_s = self._clock.monotonic()
         if now_s - source.checked_s >= FRESH_S:
             source.checked_s = now_s
-            self._look(key, source)
+            self._look(key, source, now_s)
         if source.text is None:
             return None
         return Secret(source.text, header_value(rule.template, source.text))
@@ -75,18 +90,16 @@ class Secrets:
         source = self._sources[key] = _Source()
         return source
 
-    def _look(self, key: tuple[str, str], source: _Source) -> None:
+    def _look(self, key: tuple[str, str], source: _Source, now_s: float) -> None:
         kind, place = key
         text = _sendable(_first_line(place) if kind == "file" else self._variable(place))
         if text == source.text:
             return
-        if source.text is not None:
-            source.former = source.text
-        source.text = text
+        source.replace(text, now_s)
         texts = dict.fromkeys(
             form
             for one in self._sources.values()
-            for known in (one.text, one.former)
+            for known in (one.text, *(former for former, _ in one.former))
             if known is not None
             for form in _forms(known)
         )

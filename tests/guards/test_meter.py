@@ -5,7 +5,13 @@ from hypothesis import strategies as st
 
 from proxy.guards.amount import NO_ESTIMATE, Estimate
 from proxy.guards.budget import Ledger, Reservation
-from proxy.guards.meter import Meter, estimate_call, price_micros, readable_coding
+from proxy.guards.meter import (
+    ASSUMED_OUTPUT_TOKENS,
+    Meter,
+    guess_usage,
+    price_micros,
+    readable_coding,
+)
 from proxy.guards.usage import Usage
 from proxy.model.call import Caller, Kind
 from proxy.policy.policy import BudgetRule, Pricing
@@ -34,30 +40,50 @@ def body(**keys: object) -> bytes:
     return orjson.dumps(keys)
 
 
-ESTIMATES = [
-    pytest.param(None, b"", 0, NO_ESTIMATE, id="nothing"),
-    pytest.param(PRICING, b"", 0, Estimate(1, 0), id="a priced call holds at least a micro"),
-    pytest.param(PRICING, b"", 4000, Estimate(3000, 1000), id="a body that was not kept"),
-    pytest.param(None, body(max_tokens=50), 16, Estimate(0, 54), id="chat, the old name"),
-    pytest.param(None, body(max_completion_tokens=50), 16, Estimate(0, 54), id="chat, the new"),
-    pytest.param(None, body(max_output_tokens=50), 16, Estimate(0, 54), id="responses"),
+ASSUMED = ASSUMED_OUTPUT_TOKENS
+GUESSES = [
+    pytest.param(b"", 0, Usage(0, ASSUMED), id="nothing"),
+    pytest.param(b"", 4000, Usage(1000, ASSUMED), id="a body that was not kept"),
+    pytest.param(body(max_tokens=50), 16, Usage(4, 50), id="chat, the old name"),
+    pytest.param(body(max_completion_tokens=50), 16, Usage(4, 50), id="chat, the new"),
+    pytest.param(body(max_output_tokens=50), 16, Usage(4, 50), id="responses"),
+    pytest.param(body(generationConfig={"maxOutputTokens": 50}), 16, Usage(4, 50), id="Gemini"),
+    pytest.param(body(options={"num_predict": 50}), 16, Usage(4, 50), id="Ollama"),
+    pytest.param(body(messages=[]), 16, Usage(4, ASSUMED), id="it does not say"),
+    pytest.param(body(max_tokens=-50), 16, Usage(4, ASSUMED), id="a negative limit is none"),
+    pytest.param(body(max_tokens=0), 16, Usage(4, ASSUMED), id="nor is zero"),
+    pytest.param(body(max_tokens="50"), 16, Usage(4, ASSUMED), id="nor is a text"),
+    pytest.param(body(max_tokens=1e300), 16, Usage(4, 1_000_000_000), id="an absurd one is cut"),
+    pytest.param(b"[1]", 3, Usage(1, ASSUMED), id="a list"),
+    pytest.param(b"{" * 9999, 9999, Usage(2500, ASSUMED), id="broken"),
+    pytest.param(b'{"max_tokens":9000,"m":"\\ud800"}', 4, Usage(1, 9000), id="half a surrogate"),
+    pytest.param(b'\xef\xbb\xbf{"max_tokens":9000}', 4, Usage(1, 9000), id="a byte order mark"),
+    pytest.param(b'{"max_tokens":9000,"t":NaN}', 4, Usage(1, 9000), id="a number that is none"),
+    pytest.param('{"max_tokens":9000}'.encode("utf-16"), 4, Usage(1, 9000), id="UTF-16"),
+    pytest.param(b'{"max_tokens":NaN}', 4, Usage(1, ASSUMED), id="no number as limit"),
     pytest.param(
-        None, body(generationConfig={"maxOutputTokens": 50}), 16, Estimate(0, 54), id="Gemini"
+        b'{"max_tokens":9,"m":[' + b"[]," * 87_000 + b"0]}", 4, Usage(1, ASSUMED),
+        id="more lists than are parsed",
     ),
-    pytest.param(None, body(options={"num_predict": 50}), 16, Estimate(0, 54), id="Ollama"),
-    pytest.param(None, body(max_tokens=-50), 16, Estimate(0, 4), id="a negative limit is none"),
-    pytest.param(None, body(max_tokens="50"), 16, Estimate(0, 4), id="nor is a text"),
-    pytest.param(
-        None, body(max_tokens=1e300), 16, Estimate(0, 1_000_000_004), id="an absurd one is cut"
-    ),
-    pytest.param(None, b"[1]", 3, Estimate(0, 1), id="a list"),
-    pytest.param(None, b"{" * 9999, 9999, Estimate(0, 2500), id="broken"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "size", "expected"), GUESSES)
+def test_guess(content: bytes, size: int, expected: Usage) -> None:
+    assert guess_usage(content, size) == expected
+
+
+HOLDS = [
+    pytest.param(PRICING, None, NO_ESTIMATE, id="nothing depends on it"),
+    pytest.param(PRICING, Usage(0, 0), Estimate(1, 0), id="a priced call holds at least a micro"),
+    pytest.param(PRICING, Usage(1000, 0), Estimate(3000, 1000), id="tokens and their price"),
+    pytest.param(None, Usage(4, 50), Estimate(0, 54), id="without a price"),
 ]
 
 
-@pytest.mark.parametrize(("pricing", "content", "size", "expected"), ESTIMATES)
-def test_estimate(pricing: Pricing | None, content: bytes, size: int, expected: Estimate) -> None:
-    assert estimate_call(pricing, content, size) == expected
+@pytest.mark.parametrize(("pricing", "guess", "expected"), HOLDS)
+def test_what_is_held(pricing: Pricing | None, guess: Usage | None, expected: Estimate) -> None:
+    assert Meter(pricing, guess).estimate == expected
 
 
 CODINGS = [
@@ -81,46 +107,91 @@ def test_readable_coding(values: list[str], expected: bytes) -> None:
 
 ANSWER = b'{"usage":{"prompt_tokens":1000,"completion_tokens":100}}'
 START = b'data: {"message":{"usage":{"input_tokens":1000,"output_tokens":100}}}\n\n'
-HELD = Estimate(9000, 900)
+EVENT = b'data: {"delta":"a"}\n\n'
+GUESS = Usage(500, 400)
+HELD = Estimate(7500, 900)
 JSON, EVENTS = "application/json", "text/event-stream"
+LONG = b"x" * 4000
+TOO_LARGE = b'data: {"delta":"usage' + b"x" * (5 << 20) + b'"}\n\n'
+LISTS = b'{"usage":{"completion_tokens":1},"m":[' + b"[]," * 50_000 + b"0]}"
+SURROGATE = b'{"m":"\\ud800","usage":{"prompt_tokens":1000,"completion_tokens":100}}'
+SAID = Estimate(4500, 1100)
 USES = [
-    pytest.param(0, JSON, b"", False, HELD, False, id="no answer came: the estimate"),
+    pytest.param(0, JSON, b"", False, HELD, False, id="no answer came: the guess"),
     pytest.param(500, JSON, ANSWER, True, NO_ESTIMATE, False, id="an error uses nothing"),
     pytest.param(302, JSON, b"", True, NO_ESTIMATE, False, id="nor does a redirect"),
     pytest.param(204, JSON, b"", True, NO_ESTIMATE, False, id="nor an answer without content"),
-    pytest.param(200, JSON, ANSWER, True, Estimate(4500, 1100), False, id="what it says"),
-    pytest.param(200, JSON, b"{}", True, HELD, True, id="it does not say: the estimate"),
+    pytest.param(200, JSON, ANSWER, True, SAID, False, id="what it says"),
+    pytest.param(200, JSON, SURROGATE, True, SAID, False, id="in whatever its client can read"),
+    pytest.param(200, JSON, b"{}", True, HELD, True, id="it does not say: the guess"),
+    pytest.param(200, JSON, LONG, True, Estimate(16500, 1500), True, id="or its text, if longer"),
+    pytest.param(200, JSON, LISTS, True, Estimate(564_165, 38_011), True, id="too much to parse"),
+    pytest.param(200, "audio/mpeg", LONG, True, HELD, True, id="a sound is no text"),
     pytest.param(200, JSON, ANSWER, False, HELD, False, id="it broke off before it could say"),
+    pytest.param(200, JSON, LONG, False, Estimate(16500, 1500), False, id="after much text"),
     pytest.param(
-        200, EVENTS, START, False, Estimate(9000, 1100), False, id="broken off: whichever is more"
+        200, EVENTS, START, False, Estimate(9000, 1400), False, id="broken off: whichever is more"
     ),
-    pytest.param(200, EVENTS, START, True, Estimate(4500, 1100), False, id="a whole stream"),
-]
+    pytest.param(200, EVENTS, START, True, SAID, False, id="a whole stream"),
+    pytest.param(
+        200, EVENTS, EVENT * 10, True, Estimate(1650, 510), True, id="that says nothing: its events"
+    ),
+    pytest.param(200, EVENTS, b"", True, Estimate(1515, 501), True, id="one at least"),
+    pytest.param(
+        200, EVENTS, EVENT * 1000, False, Estimate(16500, 1500), False, id="left after many events"
+    ),
+    pytest.param(200, EVENTS, EVENT, False, HELD, False, id="left after few"),
+    pytest.param(
+        200, EVENTS, START + TOO_LARGE, True, Estimate(9000, 1400), True, id="given up midway"
+    ),
+    pytest.param(
+        200, EVENTS, START + TOO_LARGE + EVENT * 1000, True, Estimate(18_030, 2002), True,
+        id="and events counted on",
+    ),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("status", "kind", "content", "whole", "used", "unread"), USES)
 def test_what_a_call_is_charged(
     status: int, kind: str, content: bytes, whole: bool, used: Estimate, unread: bool
 ) -> None:
-    meter = Meter(PRICING, HELD)
+    meter = Meter(PRICING, GUESS)
     if status:
         raw = f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\n\r\n"
         reader = meter.filter_for(parse_response_head(raw.encode()))
         if reader is not None:
-            reader.feed(content)
+            for at in range(0, len(content), 65536):
+                reader.feed(content[at : at + 65536])
         if reader is not None and whole:
             reader.finish()
+    assert meter.estimate == HELD
     assert (meter.used, meter.is_unread) == (used, unread)
 
 
+def test_without_a_guess_only_what_is_said_counts() -> None:
+    for content, used in ((LONG, NO_ESTIMATE), (ANSWER, Estimate(0, 1100))):
+        meter = Meter(None)
+        reader = meter.filter_for(parse_response_head(b"HTTP/1.1 200 OK\r\n\r\n"))
+        assert reader is not None
+        reader.feed(content)
+        reader.finish()
+        assert meter.used == used
+
+
 def test_a_hundred_calls_at_once_cannot_all_count_on_the_same_rest() -> None:
-    """Each says it may use 100 tokens: of 1,000 that are left, ten pass."""
-    estimate = estimate_call(None, body(max_tokens=96), 16)
+    """Each says it may use 100 tokens: of 1,000 that are left, ten pass. One that does not say
+    holds all of it."""
+    estimate = Meter(None, guess_usage(body(max_tokens=96), 16)).estimate
     ledger, rule = Ledger(FakeClock()), BudgetRule(max_tokens=1000)
     verdicts = [
         ledger.reserve(rule, CALLER, Kind.MODEL, 0, None, estimate=estimate) for _ in range(100)
     ]
     assert sum(isinstance(verdict, Reservation) for verdict in verdicts) == 10
+    ledger, silent = Ledger(FakeClock()), Meter(None, guess_usage(body(messages=[]), 16)).estimate
+    verdicts = [
+        ledger.reserve(rule, CALLER, Kind.MODEL, 0, None, estimate=silent) for _ in range(100)
+    ]
+    assert sum(isinstance(verdict, Reservation) for verdict in verdicts) == 1
 
 
 NUMBER = st.integers(-(2**70), 2**70) | st.floats() | st.booleans() | st.text(max_size=2)
@@ -141,9 +212,8 @@ def test_spend_never_goes_back_and_is_the_sum_of_what_was_charged(
     ledger, rule = Ledger(FakeClock()), BudgetRule()
     micros = tokens = 0
     for status, usage, whole, limit in calls:
-        estimate = estimate_call(PRICING, body(max_tokens=limit), 8)
-        meter = Meter(PRICING, estimate)
-        held = ledger.reserve(rule, CALLER, Kind.MODEL, 7, None, estimate=estimate)
+        meter = Meter(PRICING, guess_usage(body(max_tokens=limit), 8))
+        held = ledger.reserve(rule, CALLER, Kind.MODEL, 7, None, estimate=meter.estimate)
         assert isinstance(held, Reservation)
         if status:
             head = parse_response_head(f"HTTP/1.1 {status} X\r\n\r\n".encode())

@@ -114,3 +114,10 @@ def test_a_later_event_never_makes_it_less(first: object, second: object) -> Non
     assert joined.input_tokens >= one.input_tokens
     assert joined.output_tokens >= one.output_tokens
     assert joined.tokens >= max(one.tokens, two.tokens)
+
+
+def test_of_a_long_array_the_last_parts_are_looked_at() -> None:
+    """Each says the sum so far, so the last one says all."""
+    parts: list[object] = [{"eval_count": 9}, *[{"eval_count": 7}] * 10_000]
+    assert usage_of(parts) == Usage(0, 7)
+    assert usage_of([*parts, {"eval_count": 8}]) == Usage(0, 8)

@@ -69,6 +69,14 @@ async def test_the_header(credentials: str, lines: tuple[str, ...], expected: by
         assert sent.count(SECRET.encode()) == 1
 
 
+async def test_a_dropped_key_hides_no_nominated_header() -> None:
+    """Two `Connection` lines name what must not pass, however many other lines were taken out."""
+    lines = ("X-Hop: 1", "Connection: x-hop", "Connection: keep-alive", "X-Api-Key: mine")
+    async with Upstream() as upstream, Sidecar(gateway(upstream.port)) as sidecar:
+        await sidecar.exchange(request("GET", "/tools/echo/a", *lines))
+        assert b"X-Hop" not in upstream.heads[0]
+
+
 async def test_every_attempt_carries_it() -> None:
     busy = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
     ok = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -85,8 +93,9 @@ async def test_no_other_way_in_and_no_trace_carries_it() -> None:
     """Absolute-form leads to whoever the match names; TRACE echoes; both pass as they came."""
     async with Upstream() as upstream, Sidecar(gateway(upstream.port)) as sidecar:
         await sidecar.get(f"{upstream.url}/v1/a", "Authorization: Bearer mine")
-        await sidecar.exchange(request("TRACE", "/tools/echo/a"))
-        assert len(upstream.heads) == 2
+        for method in ("TRACE", "trace", "TRACK", "Track"):
+            await sidecar.exchange(request(method, "/tools/echo/a"))
+        assert len(upstream.heads) == 5
         assert SECRET.encode() not in upstream.received
         assert b"Authorization: Bearer mine\r\n" in upstream.heads[0]
 
@@ -132,39 +141,86 @@ def test_only_to_the_upstream_s_origin(
     assert (b"authorization" in replace) is expected
 
 
-PLACEHOLDER = KEY % ", placeholder: PLACEHOLDER-1"
+PLACEHOLDER = KEY % ", placeholder: PLACEHOLDER-1, placeholder_query: [key, api_key]"
+STAYS = b"PLACEHOLDER-1"
+STANDS_IN = [
+    pytest.param("X-Goog-Api-Key: PLACEHOLDER-1", b"X-Goog-Api-Key: " + SECRET.encode(),
+                 id="alone"),
+    pytest.param("api_key:PLACEHOLDER-1 ", b"api_key: " + SECRET.encode(),
+                 id="however it is spelt"),
+    pytest.param("X-Api-Key: Key PLACEHOLDER-1", b"X-Api-Key: Key " + SECRET.encode(),
+                 id="behind a scheme"),
+    pytest.param("X-Api-Key: PLACEHOLDER-1x", None, id="a longer one is a key of its own"),
+    pytest.param("X-Api-Key: a b PLACEHOLDER-1", None, id="so is what has no scheme"),
+    pytest.param("X-Api-Key: a,PLACEHOLDER-1", None, id="or two keys"),
+    pytest.param("Cookie: k=PLACEHOLDER-1", b"Cookie: k=PLACEHOLDER-1", id="not in a cookie"),
+    pytest.param("Referer: http://evil.test/PLACEHOLDER-1", b"Referer: http://evil.test/" + STAYS,
+                 id="not in an address"),
+    pytest.param("X-Request-Id: PLACEHOLDER-1", b"X-Request-Id: " + STAYS,
+                 id="not in what is kept"),
+    pytest.param("User-Agent: PLACEHOLDER-1", b"User-Agent: " + STAYS, id="not in who asks"),
+    pytest.param("PLACEHOLDER-1: v", b"PLACEHOLDER-1: v", id="not in a name"),
+]  # fmt: skip
 
 
-async def test_the_placeholder_becomes_the_secret_in_headers_and_query() -> None:
-    """Not in the path, not in a name, not in the content; the record shows what was sent."""
+@pytest.mark.parametrize(("line", "expected"), STANDS_IN)
+async def test_the_placeholder_in_a_header(line: str, expected: bytes | None) -> None:
+    """It is no paste: the agent could have the secret sent to wherever it likes."""
+    async with Upstream() as upstream, Sidecar(gateway(upstream.port, PLACEHOLDER)) as sidecar:
+        got = await sidecar.exchange(request("GET", "/tools/echo/a", line))
+        assert got.startswith(b"HTTP/1.1 200 ")
+        head = upstream.heads[0]
+        assert head.count(b"Authorization: Bearer " + SECRET.encode()) == 1
+        lines = head.split(b"\r\n")
+        name = line.partition(":")[0].encode()
+        assert [one for one in lines if one.startswith(name)] == ([expected] if expected else [])
+        assert head.count(SECRET.encode()) == 1 + (SECRET.encode() in (expected or b""))
+
+
+QUOTED = "sk-real%2FZq9%2BvXw7"
+QUERIES = [
+    pytest.param("key=PLACEHOLDER-1", f"key={QUOTED}", id="a parameter that the policy names"),
+    pytest.param("a=b&api_key=PLACEHOLDER-1&c", f"a=b&api_key={QUOTED}&c", id="among others"),
+    pytest.param("k=PLACEHOLDER-1", None, id="not in another"),
+    pytest.param("key=PLACEHOLDER-1x", None, id="not in a longer value"),
+    pytest.param("key=a,PLACEHOLDER-1", None, id="not at the end of one"),
+    pytest.param("url=http://evil.test/?key=PLACEHOLDER-1", None, id="not in an address"),
+    pytest.param("KEY=PLACEHOLDER-1", None, id="not in another case"),
+    pytest.param("PLACEHOLDER-1", None, id="not as a name"),
+    pytest.param("PLACEHOLDER-1=key", None, id="nor before its value"),
+    pytest.param("key=PLACEHOLDER-1;a=b", None, id="not where it could be read in two ways"),
+    pytest.param("k%65y=PLACEHOLDER-1", None, id="nor where the name is escaped"),
+]
+
+
+@pytest.mark.parametrize(("query", "expected"), QUERIES)
+async def test_the_placeholder_in_the_query(query: str, expected: str | None) -> None:
+    """The record shows what was sent."""
+    async with Upstream() as upstream, Sidecar(gateway(upstream.port, PLACEHOLDER)) as sidecar:
+        await sidecar.exchange(request("GET", f"/tools/echo/a?{query}"))
+        sent = f"GET /v1/a?{expected or query} HTTP/1.1\r\n".encode()
+        assert upstream.heads[0].startswith(sent)
+        assert sidecar.records[0].path == f"/v1/a?{query}"
+
+
+async def test_without_names_no_query_carries_it() -> None:
+    rule = KEY % ", placeholder: PLACEHOLDER-1"
+    async with Upstream() as upstream, Sidecar(gateway(upstream.port, rule)) as sidecar:
+        await sidecar.exchange(request("GET", "/tools/echo/a?key=PLACEHOLDER-1"))
+        assert upstream.heads[0].startswith(b"GET /v1/a?key=PLACEHOLDER-1 ")
+
+
+async def test_the_placeholder_stays_one_in_path_and_content() -> None:
     observed = "observability: {result_sample_rate: 1.0}\n"
     async with (
         Upstream() as upstream,
         Sidecar(gateway(upstream.port, PLACEHOLDER) + observed) as sidecar,
     ):
-        body = b"PLACEHOLDER-1"
-        await sidecar.exchange(
-            request(
-                "POST", "/tools/echo/PLACEHOLDER-1/x?key=PLACEHOLDER-1&PLACEHOLDER-1",
-                "X-Goog-Api-Key: PLACEHOLDER-1", "Cookie: a=b; k=PLACEHOLDER-1; c=d",
-                "PLACEHOLDER-1: v", "Api-Key: mine", "Authorization: Bearer PLACEHOLDER-1",
-                f"Content-Length: {len(body)}",
-            )
-            + body
-        )  # fmt: skip
-        head = upstream.heads[0]
-        quoted = b"sk-real%2FZq9%2BvXw7"
-        assert head.startswith(
-            b"POST /v1/PLACEHOLDER-1/x?key=" + quoted + b"&" + quoted + b" HTTP/1.1\r\n"
-        )
-        assert b"\r\nX-Goog-Api-Key: sk-real/Zq9+vXw7\r\n" in head
-        assert b"\r\nCookie: a=b; k=sk-real/Zq9+vXw7; c=d\r\n" in head
-        assert b"\r\nPLACEHOLDER-1: v\r\n" in head
-        assert head.count(b"Authorization: Bearer sk-real/Zq9+vXw7") == 1
-        assert b"mine" not in head
-        assert upstream.received.endswith(body)
+        lines = ("X-Goog-Api-Key: PLACEHOLDER-1", "Content-Length: 13")
+        await sidecar.exchange(request("POST", "/tools/echo/PLACEHOLDER-1/x", *lines) + STAYS)
+        assert upstream.heads[0].startswith(b"POST /v1/PLACEHOLDER-1/x HTTP/1.1\r\n")
+        assert upstream.received.endswith(STAYS)
         record = sidecar.records[0]
-        assert record.path == "/v1/PLACEHOLDER-1/x?key=PLACEHOLDER-1&PLACEHOLDER-1"
         assert record.request is not None
         assert SECRET not in str(record.request.fields)
 

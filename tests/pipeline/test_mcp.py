@@ -9,7 +9,7 @@ import pytest
 
 from proxy.mcp.message import MAX_BODY_BYTES
 from proxy.model.reason import Reason
-from proxy.pipeline import mcp as stage
+from proxy.pipeline import early
 from proxy.upstream.connection import UpstreamConnection
 from tests.fakes.mcp import (
     STREAM,
@@ -401,7 +401,7 @@ async def test_a_stream_that_breaks_off_ends_with_an_answer() -> None:
 
 
 async def test_a_full_room_of_readers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage, "MAX_READING", 0)
+    monkeypatch.setattr(early, "MAX_READING", 0)
     async with Origin(serving(OK)) as origin, Sidecar(mcp_policy(origin.port)) as sidecar:
         assert (await say(sidecar, post(origin.port, call("search")))).code == ""
         said = await say(sidecar, post(origin.port, call("search"))[:-5])

@@ -215,12 +215,12 @@ def test_what_an_entry_says_of_secrets_tunnels_and_mcp_tools_is_compiled() -> No
     rule = policy_of(
         "a: {upstream: 'https://x', kind: mcp, trust_file: /etc/ca.pem,"
         " credentials: {header: X-Api-Key, format: '{secret}', secret_file: /run/key,"
-        " placeholder: not-the-key},"
+        " placeholder: not-the-key, placeholder_query: [key, api_key]},"
         " tunnel: {raw: true, max_seconds: 60, max_bytes: 1000},"
         " tools: {search: {effect: read, cost_usd: 0.5}, send: {}}}"
     ).tools["a"]
     assert rule.credentials == CredentialRule(
-        b"x-api-key", "{secret}", None, "/run/key", "not-the-key"
+        b"x-api-key", "{secret}", None, "/run/key", "not-the-key", frozenset(("key", "api_key"))
     )
     assert rule.trust_file == "/etc/ca.pem"
     assert rule.tunnel == TunnelRule(raw=True, max_s=60, max_bytes=1000)

@@ -108,6 +108,19 @@ _MATCH = "tools: {catalog: {a.b: {match: [{%s}]}}}"
             id="a placeholder that may stand anywhere",
         ),
         pytest.param(
+            _ENTRY % "upstream: http://x, credentials: {secret_env: A, placeholder_query: [key]}",
+            "tools.catalog.a.b.credentials",
+            "needs a 'placeholder'",
+            id="places for a placeholder that there is none of",
+        ),
+        pytest.param(
+            _ENTRY % "upstream: http://x, credentials: {secret_env: A, placeholder: not-the-key, "
+            "placeholder_query: ['a=b']}",
+            "tools.catalog.a.b.credentials.placeholder_query[0]",
+            "letters, digits",
+            id="a parameter that needs an escape",
+        ),
+        pytest.param(
             _ENTRY % "upstream: http://x, tools: {search: {effect: read}}",
             "tools.catalog.a.b",
             "kind: mcp",

@@ -49,7 +49,7 @@ def policy(port: int) -> str:
         tool=(
             f"upstream: http://127.0.0.1:{port}/v1\n"
             'credentials: {secret_env: TOOL_KEY, format: "Basic {secret}", '
-            "placeholder: PLACEHOLDER-1}"
+            "placeholder: PLACEHOLDER-1, placeholder_query: [k]}"
         ),
         extra="observability: {result_sample_rate: 1.0}\n",
     ).replace("{max: 2, backoff_ms: [1, 2]}", "{max: 0}")
@@ -85,7 +85,7 @@ async def test_no_output_has_it(
         for _ in range(count):
             got = await sidecar.exchange(
                 b"GET /tools/echo/a?k=PLACEHOLDER-1 HTTP/1.1\r\nHost: booth\r\n"
-                b"X-Other: PLACEHOLDER-1\r\n\r\n"
+                b"X-Api-Key: PLACEHOLDER-1\r\nX-Other: PLACEHOLDER-1\r\n\r\n"
             )
             if b"Toolbooth-Code:" in got:
                 ours.append(got)

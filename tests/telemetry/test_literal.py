@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.policy.policy import RedactRule
-from proxy.telemetry.literal import Literals
+from proxy.telemetry.literal import Literals, encoded
 from proxy.telemetry.redact import Redactor
 
 SECRET = 'k3y-a"b/c\\d+e&f g<h>é;{i},j=l'
@@ -46,9 +46,52 @@ def test_a_secret_cut_in_half_is_masked_however_it_is_spelt(spelt: str) -> None:
         assert LITERALS.masked("before " + spelt[:length], is_cut=True) == f"before {MARK}"
 
 
+RAW = SECRET.encode()
+CODED = [
+    pytest.param(RAW.hex(), id="hex"),
+    pytest.param(RAW.hex().upper(), id="hex in capitals"),
+    pytest.param(SECRET.encode("latin-1").hex(), id="hex of Latin-1"),
+    *[
+        pytest.param(base64.b64encode(before + RAW + b" end").decode(), id=f"behind {before!r}")
+        for before in (b"", b"a", b"ab", b"Bearer ", b"user:")
+    ],
+    pytest.param(base64.urlsafe_b64encode(RAW).decode(), id="the alphabet of URLs"),
+    pytest.param(quote(base64.b64encode(RAW).decode(), safe=""), id="in a URL"),
+    pytest.param(base64.b64encode(RAW).decode().replace("/", "\\/"), id="in JSON of PHP"),
+]
+
+
+@pytest.mark.parametrize("coded", CODED)
+def test_the_whole_in_hex_and_base64(coded: str) -> None:
+    """All but the letters at the ends, which its neighbours have a part in."""
+    masked = LITERALS.masked(f"<{coded}>")
+    assert MARK in masked
+    rest = masked.strip("<>").split(MARK)
+    assert all(coded.startswith(rest[0]) and len(part) <= 14 for part in rest)
+    assert RAW.hex()[:12] not in masked.lower()
+    for length in range(20, len(coded)):
+        cut = LITERALS.masked(coded[:length], is_cut=True)
+        assert len(cut.replace(MARK, "")) <= 18
+
+
+def test_what_is_too_short_to_tell_is_not_looked_for_encoded() -> None:
+    coded = base64.b64encode(b"hunter2").decode()
+    assert Literals(["hunter2"]).masked(coded) == coded
+    assert encoded("hunter2") == []
+    assert encoded("x" * 513) == []
+    assert len(encoded("x" * 512)) == 4
+
+
 def test_what_is_not_cut_keeps_its_end() -> None:
     assert LITERALS.masked("k3y-a") == "k3y-a"
     assert LITERALS.masked("something else", is_cut=True) == "something else"
+
+
+def test_of_several_beginnings_the_earliest_counts() -> None:
+    """The last letter of half a secret may be the first one of another."""
+    literals = Literals(["kettle-and-much-more", "secret-k-and-more"])
+    assert literals.masked("a secret-k", is_cut=True) == f"a {MARK}"
+    assert Literals(["3x", "sss"]).masked("a %73", is_cut=True) == f"a {MARK}"
 
 
 def test_the_longest_is_masked_first() -> None:

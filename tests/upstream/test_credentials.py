@@ -155,3 +155,31 @@ def test_sources_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for n in range(9):
         assert desk.text(in_environment(f"K{n}")) == f"secret-{n}"
     assert desk.secrets.known == ("secret-6", "secret-7", "secret-8")
+
+
+def test_more_than_one_former_secret_is_known(tmp_path: Path) -> None:
+    """A call under way may carry any of them; an old one is forgotten behind eight others."""
+    path = tmp_path / "key"
+    desk, rule = Desk(), in_file(path)
+
+    def put(name: str) -> None:
+        path.write_text(name)
+        desk.later()
+        desk.text(rule)
+
+    for number in range(5):
+        put(f"early-{number}")
+    desk.clock.advance(3600)
+    for number in range(8):
+        put(f"late-{number}")
+    put("now")
+    late = {f"late-{number}" for number in range(8)}
+    assert set(desk.secrets.known) == {"now", "early-4", *late}  # replaced by the first late one
+    for number in range(20):
+        put(f"quick-{number}")
+    assert late | {"now", "early-4"} < set(desk.secrets.known)  # of the last hour all
+    assert len(desk.secrets.known) == 30
+    for number in range(100):
+        put(f"flood-{number}")
+    assert len(desk.secrets.known) == 1 + 64
+    assert "flood-35" in desk.secrets.known

@@ -1,0 +1,105 @@
+"""Bodies read before their calls are admitted: how many at once, and who gives a place back."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from proxy.model.reason import Reason
+from proxy.pipeline import early
+from proxy.pipeline.upload import MAX_KEPT_BYTES
+from tests.fakes.origin import Origin
+from tests.fakes.sidecar import Sidecar, policy_text, read_answer
+
+PRICED = "kind: model\npricing: {input_usd_per_mtok: 3, output_usd_per_mtok: 15}\n"
+MCP = "kind: mcp\n"
+LOOPS = "budgets: {loop_limit: 5}\n"
+EARLY = [
+    pytest.param(PRICED, "", id="a priced model"),
+    pytest.param("", LOOPS, id="loop detection"),
+    pytest.param(MCP, "", id="an MCP server"),
+]
+
+
+def policy(port: int, tool: str, extra: str) -> str:
+    return policy_text(port, tool=f"upstream: http://127.0.0.1:{port}\n{tool}", extra=extra)
+
+
+def post(*lines: str, length: int = 8) -> bytes:
+    named = "".join(f"{line}\r\n" for line in ("Host: booth", f"Content-Length: {length}", *lines))
+    return f"POST /tools/echo/a HTTP/1.1\r\n{named}\r\n".encode()
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not is_so():
+            await asyncio.sleep(0.002)
+
+
+@pytest.mark.parametrize(("tool", "extra"), EARLY)
+async def test_only_so_many_are_read_at_once(
+    tool: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one is told so, one record. Whoever leaves gives the place back."""
+    monkeypatch.setattr(early, "MAX_READING", 2)
+    async with Origin() as origin, Sidecar(policy(origin.port, tool, extra)) as sidecar:
+        slots = sidecar.booth.slots
+        writers = []
+        for _ in range(2):
+            _, writer = await sidecar.open()
+            writer.write(post("Content-Type: application/json") + b"half")
+            writers.append(writer)
+        await until(lambda: slots.in_flight(early.READING) == 2)
+        reader, writer = await sidecar.open()
+        writer.write(post("Content-Type: application/json") + b"half")
+        answer = await read_answer(reader)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"Toolbooth-Code: busy\r\n" in answer
+        assert b"being read" in answer
+        assert [record.code for record in sidecar.records] == [Reason.BUSY]
+        for one in (writer, *writers):
+            one.transport.abort()
+        await until(lambda: slots.in_flight(early.READING) == 0)
+        assert origin.connections == []
+
+
+@pytest.mark.parametrize(("tool", "extra"), EARLY[:2])
+async def test_what_has_come_or_is_not_kept_takes_no_place(
+    tool: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(early, "MAX_READING", 0)
+    async with Origin() as origin, Sidecar(policy(origin.port, tool, extra)) as sidecar:
+        answer = await sidecar.exchange(post() + b"whole...")
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        large = MAX_KEPT_BYTES + 1
+        answer = await sidecar.exchange(post(length=large) + b"x" * large)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_broken_body_gives_its_place_back() -> None:
+    async with Origin() as origin, Sidecar(policy(origin.port, PRICED, "")) as sidecar:
+        head = post().replace(b"Content-Length: 8", b"Transfer-Encoding: chunked")
+        reader, writer = await sidecar.open()
+        writer.write(head + b"4\r\nhalf\r\n")
+        await until(lambda: sidecar.booth.slots.in_flight(early.READING) == 1)
+        writer.write(b"no size\r\n")
+        assert (await read_answer(reader)).startswith(b"HTTP/1.1 400 ")
+        writer.close()
+        assert sidecar.booth.slots.in_flight(early.READING) == 0
+        assert len(sidecar.records) == 1
+
+
+async def test_a_client_that_waits_is_told_to_go_on_once_it_has_a_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with Origin() as origin, Sidecar(policy(origin.port, PRICED, "")) as sidecar:
+        reader, writer = await sidecar.open()
+        writer.write(post("Expect: 100-continue"))
+        async with asyncio.timeout(5):
+            assert await reader.readuntil(b"\r\n\r\n") == early.CONTINUE
+        writer.write(b"whole...")
+        assert (await read_answer(reader)).startswith(b"HTTP/1.1 200 ")
+        monkeypatch.setattr(early, "MAX_READING", 0)
+        writer.write(post("Expect: 100-continue"))
+        assert (await read_answer(reader)).startswith(b"HTTP/1.1 503 ")
+        writer.close()
