@@ -12,7 +12,7 @@ from proxy.guards.concurrency import Slots
 from proxy.guards.rate import RateLimits
 from proxy.guards.retry import RetryBudgets
 from proxy.mcp.judge import called, effect_of_messages, judge_message
-from proxy.model.call import Effect, Mode
+from proxy.model.call import Effect, Kind, Mode
 from proxy.model.clock import Clock, SystemClock
 from proxy.model.errors import Refusal
 from proxy.model.reason import Reason
@@ -40,6 +40,9 @@ _TO_BE_READ = Refusal(
     Reason.TOOL_NOT_ALLOWED,
     "The tunnel was closed: from now on what it carries is read; connect again.",
     "tools.catalog",
+)
+_MOVED = Refusal(
+    Reason.TOOL_UNKNOWN, "The tool has moved to another upstream; call it again.", "tools.catalog"
 )
 _LOG = logging.getLogger("toolbooth")
 
@@ -171,7 +174,7 @@ def judge_again(booth: Booth, live: LiveCall) -> Refusal | None:
     origin = call.target.origin
     if call.mode is Mode.CONNECT:
         rules = find_tunnel_tools(policy, origin.host, origin.port)
-        refusal = _TO_BE_READ if is_intercepted(rules) else authorize_tunnel(rules, call.target)
+        refusal = _TO_BE_READ if _is_read(rules) else authorize_tunnel(rules, call.target)
     else:
         rule = (
             policy.tools.get(live.rules[0].name)
@@ -180,12 +183,21 @@ def judge_again(booth: Booth, live: LiveCall) -> Refusal | None:
         )
         rules = () if rule is None else (rule,)
         refusal = authorize(rule, call.mode, call.method, call.target)
+        if rule is not None and refusal is None:
+            if rule.kind is Kind.MCP and live.rules[0].kind is not Kind.MCP:
+                refusal = _TO_BE_READ  # nobody has judged what it says
+            elif call.mode is Mode.GATEWAY and rule.upstream != origin:
+                refusal = _MOVED
     if refusal is not None:
         return refusal
     live.rules, live.effect = rules, effect_of(rules[0], call.method)
     if not live.messages:
         return booth.switches.refuse(policy, rules, live.effect, call.caller)
     return _judge_messages_again(booth, live, rules[0])
+
+
+def _is_read(rules: tuple[ToolRule, ...]) -> bool:
+    return is_intercepted(rules) or any(rule.kind is Kind.MCP for rule in rules)
 
 
 def _judge_messages_again(booth: Booth, live: LiveCall, server: ToolRule) -> Refusal | None:

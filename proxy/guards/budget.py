@@ -74,12 +74,14 @@ class Ledger:
         *,
         calls: int = 1,
         estimate: Estimate = NO_ESTIMATE,
+        more_keys: tuple[int, ...] = (),
     ) -> "Reservation | Refusal":
         """Hold `calls` calls and `cost_micros` (of all of them) of the run and the agent, or say
         which limit is in the way. Refused calls count nothing and never start a run.
 
-        `loop_key` None: this call takes no part in loop detection. The run's clock starts at its
-        first reserved call, and goes on if that one is refunded.
+        `loop_key` None: this call takes no part in loop detection. `more_keys`: those of the other
+        calls, where it is several. The run's clock starts at its first reserved call, and goes on
+        if that one is refunded.
         """
         now_s = self._clock.monotonic()
         run = self.runs_table.find(caller.run_id, now_s, rule.run_retention_s)
@@ -91,32 +93,46 @@ class Ledger:
             run = Run(caller.run_id, now_s)
         elif run.limits is not None:
             rule = run.limits.over(rule)
+        if run.is_waiting:
+            run.started_s = now_s
         amount = Amount(kind is Kind.MODEL, calls, cost_micros, estimate)
         refusal = run.refuse(rule, amount, now_s)
         if refusal is None and loop_key is not None:
-            refusal = run.refuse_loop(rule, loop_key)
-        agent = None
-        if refusal is None and _limits_agents(rule):
+            refusal = run.refuse_loop(rule, loop_key, more_keys)
+        verdict: Agent | Refusal | None = refusal
+        if verdict is None and _limits_agents(rule):
             verdict = self.agents_table.judge(caller.agent_id, rule, amount, now_s)
-            if isinstance(verdict, Agent):
-                agent = verdict
-            else:
-                refusal = verdict
+        if isinstance(verdict, Refusal):
+            run.refusals += 1
+            return verdict
+        run.is_waiting = False
+        if is_new:
+            self.runs_table.add(run)
+        return Reservation(self, rule, run, verdict, amount, loop_key, now_s, more_keys)
+
+    def pass_free(self, rule: BudgetRule, caller: Caller) -> "Reservation | Refusal":
+        """A place for what has to pass whatever the run has used, such as the messages without
+        which a protocol cannot be spoken. It uses nothing but bytes, so only a limit of bytes
+        refuses it, and only under one does it make the run known; the run's seconds begin with its
+        first call all the same."""
+        now_s = self._clock.monotonic()
+        run = self.runs_table.find(caller.run_id, now_s, rule.run_retention_s)
+        if run is None:
+            run = Run(caller.run_id, now_s)
+            run.is_waiting = True
+            if rule.max_bytes is not None:
+                if not self.runs_table.has_room(now_s, rule):
+                    self.refused_full += 1
+                    return run_table_full()
+                self.runs_table.add(run)
+        elif run.limits is not None:
+            rule = run.limits.over(rule)
+        if run.is_waiting:
+            run.started_s = now_s
+        refusal = run.refuse_bytes(rule)
         if refusal is not None:
             run.refusals += 1
             return refusal
-        if is_new:
-            self.runs_table.add(run)
-        return Reservation(self, rule, run, agent, amount, loop_key, now_s)
-
-    def pass_free(self, rule: BudgetRule, caller: Caller) -> "Reservation":
-        """A place for what has to pass whatever the run has used, such as the messages without
-        which a protocol cannot be spoken. It uses nothing but bytes, cannot be refused, and
-        starts no run."""
-        now_s = self._clock.monotonic()
-        run = self.runs_table.peek(caller.run_id) or Run(caller.run_id, now_s)
-        if run.limits is not None:
-            rule = run.limits.over(rule)
         return Reservation(self, rule, run, None, FREE, None, now_s)
 
     def run_view(self, rule: BudgetRule, run_id: str) -> RunView | None:
@@ -199,8 +215,8 @@ class Reservation:
     """
 
     __slots__ = (
-        "_agent", "_amount", "_hour_started_s", "_is_open", "_ledger", "_loop_key", "_rule", "_run",
-        "run_deadline_s",
+        "_agent", "_amount", "_hour_started_s", "_is_open", "_ledger", "_loop_keys", "_rule",
+        "_run", "run_deadline_s",
     )  # fmt: skip
 
     def __init__(
@@ -212,6 +228,7 @@ class Reservation:
         amount: Amount,
         loop_key: int | None,
         now_s: float,
+        more_keys: tuple[int, ...] = (),
     ) -> None:
         self._ledger = ledger
         self._rule = rule
@@ -220,14 +237,15 @@ class Reservation:
         self._amount = amount
         self._is_open = True
         self._hour_started_s = 0.0
-        self._loop_key: int | None = None  # what `refund` must unlearn
+        self._loop_keys: tuple[int, ...] = ()  # what `refund` must unlearn
         # The instant at which the run's seconds end, monotonic; None: they do not.
         self.run_deadline_s: float | None = None
         if rule.max_seconds is not None and amount.calls:
             self.run_deadline_s = run.started_s + rule.max_seconds
         run.hold(amount)
         if loop_key is not None and rule.loop_limit is not None:
-            self._loop_key = loop_key if ledger.runs_table.learn(run, loop_key) else None
+            learn = ledger.runs_table.learn
+            self._loop_keys = tuple(key for key in (loop_key, *more_keys) if learn(run, key))
         if agent is not None:
             ledger.agents_table.charge(agent, amount, now_s)
             self._hour_started_s = agent.hour_started_s
@@ -272,8 +290,8 @@ class Reservation:
         run.uncount(self._amount)
         if not run.is_dirty:
             self._ledger.runs_table.changes.note(run)
-        if self._loop_key is not None:
-            self._ledger.runs_table.unlearn(run, self._loop_key)
+        for key in self._loop_keys:
+            self._ledger.runs_table.unlearn(run, key)
         if self._agent is not None:
             self._ledger.agents_table.refund(self._agent, self._amount, self._hour_started_s)
 

@@ -45,10 +45,10 @@ class _Bucket:
         self.level = max(0.0, self.level - (now_s - self.checked_s) * rate)
         self.checked_s = now_s
 
-    def wait_s(self, now_s: float) -> float:
-        """How long a call that joins the line now would wait; everybody in it goes first."""
+    def wait_s(self, now_s: float, calls: int) -> float:
+        """How long `calls` that join the line now would wait; everybody in it goes first."""
         self.leak(now_s)
-        needed = self.level + self.waiting + 1 - self.requests
+        needed = self.level + self.waiting + calls - self.requests
         return max(0.0, needed * self.per_s / self.requests)
 
     def is_drained(self, now_s: float) -> bool:
@@ -78,13 +78,16 @@ class RateLimits:
     def __len__(self) -> int:
         return self._count
 
-    async def take(self, tool: str, rule: RateRule, caller: Caller) -> Refusal | None:
-        """Take one request from the caller's bucket, waiting in line at most `max_wait_s`.
+    async def take(
+        self, tool: str, rule: RateRule, caller: Caller, calls: int = 1
+    ) -> Refusal | None:
+        """Take one request from the caller's bucket, or `calls` at once, waiting in line at most
+        `max_wait_s`.
 
         Never yields to the event loop while there is capacity and nobody waits. The wait is worked
         out on arrival and is an upper bound, since nobody overtakes: a call that would wait longer
-        than `max_wait_s` is refused at once, with that wait as `retry_after_ms`. Cancelling a
-        waiting call takes it out of the line and costs nothing.
+        than `max_wait_s` is refused at once, with that wait as `retry_after_ms`, and takes nothing.
+        Cancelling a waiting call takes it out of the line and costs nothing.
         """
         now_s = self._clock.monotonic()
         bucket = self._find(tool, rule, caller, now_s)
@@ -99,21 +102,30 @@ class RateLimits:
         if bucket.requests != rule.requests or bucket.per_s != rule.per_s:
             bucket = await self._changed(bucket, tool, rule, caller, now_s)
         bucket.leak(now_s)
-        if bucket.waiting == 0 and bucket.limiter.has_capacity():
-            await bucket.limiter.acquire()  # does not suspend right after has_capacity()
-            bucket.level += 1
+        if bucket.waiting == 0 and bucket.limiter.has_capacity(calls):
+            await bucket.limiter.acquire(calls)  # does not suspend right after has_capacity()
+            bucket.level += calls
             return None
-        wait_s = bucket.wait_s(now_s)
-        if wait_s > rule.max_wait_s or rule.max_wait_s <= 0 or bucket.waiting >= WAITERS_LIMIT:
-            return _refusal(tool, rule, wait_s)
-        self._in_line[tool] = self._in_line.get(tool, 0) + 1
+        refusal = _too_long(bucket, tool, rule, now_s, calls)
+        if refusal is not None:
+            return refusal
+        self._in_line[tool] = self._in_line.get(tool, 0) + calls
         try:
-            await self._queue(bucket)
+            await self._queue(bucket, calls)
         finally:
-            self._in_line[tool] -= 1
+            self._in_line[tool] -= calls
             if not self._in_line[tool]:
                 del self._in_line[tool]
         return None
+
+    def foresee(self, tool: str, rule: RateRule, caller: Caller, calls: int) -> Refusal | None:
+        """Why `take` would refuse now; takes nothing. For whoever needs something of several
+        buckets: what one of them gave cannot be given back when another refuses."""
+        now_s = self._clock.monotonic()
+        bucket = self._find(tool, rule, caller, now_s)
+        if bucket is None or (bucket.waiting == 0 and bucket.limiter.has_capacity(calls)):
+            return None
+        return _too_long(bucket, tool, rule, now_s, calls)
 
     def waiting(self, tool: str) -> int:
         """Calls of `tool` in line, over all its buckets."""
@@ -123,19 +135,19 @@ class RateLimits:
         """Calls that wait now, by tool; only tools with any."""
         return dict(self._in_line)
 
-    async def _queue(self, bucket: _Bucket) -> None:
+    async def _queue(self, bucket: _Bucket, calls: int) -> None:
         # asyncio.Lock hands over in order of arrival and forgets the cancelled; only its holder
         # waits on the limiter, so that nobody can slip past when the limiter's timer is due.
         if bucket.line is None:
             bucket.line = asyncio.Lock()
-        bucket.waiting += 1
+        bucket.waiting += calls
         try:
             async with bucket.line:
-                await bucket.limiter.acquire()
+                await bucket.limiter.acquire(calls)
                 bucket.leak(self._clock.monotonic())
-                bucket.level += 1
+                bucket.level += calls
         finally:
-            bucket.waiting -= 1
+            bucket.waiting -= calls
 
     def _find(self, tool: str, rule: RateRule, caller: Caller, now_s: float) -> _Bucket | None:
         scope = rule.scope
@@ -196,6 +208,23 @@ class RateLimits:
         who = {RateScope.RUN: caller.run_id, RateScope.AGENT: caller.agent_id}.get(rule.scope, "")
         self._shelves[tool, rule.scope][who] = bucket
         return bucket
+
+
+def _too_long(
+    bucket: _Bucket, tool: str, rule: RateRule, now_s: float, calls: int
+) -> Refusal | None:
+    """Why so many calls may not join the line."""
+    if calls > rule.requests:
+        return Refusal(
+            Reason.RATE_LIMITED,
+            f"{tool} allows {rule.requests} requests per {rule.per_s:g} s, and this is {calls} at"
+            " once; send fewer of them together.",
+            "tools.rate_limits",
+        )
+    wait_s = bucket.wait_s(now_s, calls)
+    if wait_s > rule.max_wait_s or rule.max_wait_s <= 0 or bucket.waiting >= WAITERS_LIMIT:
+        return _refusal(tool, rule, wait_s)
+    return None
 
 
 def _refusal(tool: str, rule: RateRule, wait_s: float) -> Refusal:

@@ -4,7 +4,7 @@ Arithmetic on one `Run` and the bounded table that holds them. `budget.py` puts 
 with the agents' windows.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable
 
 from proxy.guards.allowance import usd
@@ -26,21 +26,23 @@ class Run:
     """What one run has used. Everything that is reserved counts as used.
 
     `spend_micros` and `tokens` are settled, `held_micros` and `held_tokens` reserved. Times are
-    monotonic. `loops` counts equal calls by loop key, and is made on the first one. `looped`: it
-    was caught in a loop, which ends it for good. `limits`: what an operator set for this run
-    alone. `is_dirty`: see `Changes`.
+    monotonic. `is_waiting`: it has used nothing but bytes, and its seconds begin with its first
+    call; until then `started_s` is when it was heard of last. `loops` counts equal calls by loop
+    key, and is made on the first one. `looped`: it was caught in a loop, which ends it for good.
+    `limits`: what an operator set for this run alone. `is_dirty`: see `Changes`.
     """
 
     __slots__ = (
-        "byte_count", "held_micros", "held_tokens", "in_flight", "is_dirty", "last_s", "limits",
-        "looped", "loops", "refusals", "run_id", "spend_micros", "started_s", "steps", "tokens",
-        "tool_calls",
+        "byte_count", "held_micros", "held_tokens", "in_flight", "is_dirty", "is_waiting", "last_s",
+        "limits", "looped", "loops", "refusals", "run_id", "spend_micros", "started_s", "steps",
+        "tokens", "tool_calls",
     )  # fmt: skip
 
     def __init__(self, run_id: str, now_s: float) -> None:
         self.run_id = run_id
         self.started_s = now_s
         self.last_s = now_s
+        self.is_waiting = False
         self.steps = 0
         self.tool_calls = 0
         self.spend_micros = 0
@@ -68,6 +70,7 @@ class Run:
         run.byte_count = kept.byte_count
         run.refusals = kept.refusals
         run.looped = kept.looped
+        run.is_waiting = kept.steps == kept.tool_calls == 0
         run.limits = RunLimits(kept.limits) if kept.limits else None
         return run
 
@@ -135,16 +138,24 @@ class Run:
                 return _spent(used_micros, rule.max_spend_micros, amount.cost_micros)
         if rule.max_tokens is not None and self.tokens + self.held_tokens >= rule.max_tokens:
             return _used_up(Reason.MAX_TOKENS, f"{rule.max_tokens} tokens")
+        return self.refuse_bytes(rule)
+
+    def refuse_bytes(self, rule: BudgetRule) -> Refusal | None:
+        """The same for what uses nothing but bytes."""
         if rule.max_bytes is not None and self.byte_count >= rule.max_bytes:
             return _used_up(Reason.MAX_BYTES, f"{rule.max_bytes} bytes")
         return None
 
-    def refuse_loop(self, rule: BudgetRule, loop_key: int) -> Refusal | None:
-        """End the run if `loop_key` has passed `loop_limit` times already."""
+    def refuse_loop(
+        self, rule: BudgetRule, loop_key: int, more_keys: tuple[int, ...] = ()
+    ) -> Refusal | None:
+        """End the run if one of the keys has passed `loop_limit` times already, or would with its
+        equals among `more_keys`."""
         if rule.loop_limit is None:
             return None
-        passed = 0 if self.loops is None else self.loops.get(loop_key, 0)
-        if passed < rule.loop_limit:
+        loops = self.loops or {}
+        again = Counter((loop_key, *more_keys)) if more_keys else {loop_key: 1}
+        if all(loops.get(key, 0) + count <= rule.loop_limit for key, count in again.items()):
             return None
         self.looped = True
         return _looped()

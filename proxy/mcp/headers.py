@@ -16,13 +16,15 @@ MODERN = "2026-07-28"  # from here on no handshake, and headers that are promise
 _NO_BATCH = "2025-06-18"  # from here on one message a POST
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _VERSION, _METHOD, _NAME = b"mcp-protocol-version", b"mcp-method", b"mcp-name"
-_ROUTING = frozenset((_VERSION, _METHOD, _NAME))
+# What decides how the message is read, or repeats it.
+_SINGLE = frozenset((_VERSION, _METHOD, _NAME, b"content-type", b"content-encoding"))
 _ENCODED = re.compile(rb"=\?base64\?(.*)\?=")
 _JSON = re.compile(rb'(?i)application/json[\t ]*(?:;[\t ]*charset="?utf-8"?[\t ]*)?')
 
 
 def check_content(head: RequestHead) -> None:
     """Raise unless the content is plain JSON: a coding or a charset would be another reading."""
+    _check_single(head)
     coding = head.value(b"content-encoding")
     if coding is not None and coding.lower() not in (b"", b"identity"):
         raise BadJsonRpc("Messages of MCP are sent without a content coding.", status=415)
@@ -31,18 +33,27 @@ def check_content(head: RequestHead) -> None:
 
 
 def protocol_version(head: RequestHead) -> str:
-    """What `MCP-Protocol-Version` says, empty if nothing. Raises where one of the headers that
-    route comes twice, in whatever spelling a server behind CGI may take for the same."""
+    """What `MCP-Protocol-Version` says, empty if nothing. Raises as `check_content` does."""
+    _check_single(head)
+    value = head.value(_VERSION) or b""
+    return value.decode("ascii", "replace")
+
+
+def _check_single(head: RequestHead) -> None:
+    """Raise where one of the headers that count comes twice, in whatever spelling a server behind
+    CGI may take for the same, or is said to be for this hop alone, so that it would not be sent."""
     seen: set[bytes] = set()
-    for name, _ in head.fields:
+    for name, line in head.fields:
         plain = name.replace(b"_", b"-")
-        if plain not in _ROUTING:
+        if plain == b"connection":
+            named = line.partition(b":")[2].lower().split(b",")
+            if not _SINGLE.isdisjoint(token.strip(b" \t") for token in named):
+                raise _mismatch("Connection names a header that has to reach the server.")
+        if plain not in _SINGLE:
             continue
         if plain in seen or plain != name:
             raise _mismatch(f"The header {plain.decode()} stands there twice or misspelt.")
         seen.add(plain)
-    value = head.value(_VERSION) or b""
-    return value.decode("ascii", "replace")
 
 
 def is_modern(version: str) -> bool:

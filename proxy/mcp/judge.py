@@ -7,23 +7,12 @@ else (resources, prompts, tasks, methods nobody knows) needs the server as a who
 
 from collections.abc import Callable, Iterable
 
-from proxy.mcp.message import Message
+from proxy.mcp.message import PROTOCOL, READING, Message
 from proxy.model.call import Effect
 from proxy.model.errors import Refusal
 from proxy.model.reason import Reason
 from proxy.policy.authorize import authorize_mcp_tool, is_mcp_tool_name, is_name_allowed
 from proxy.policy.policy import Policy, ToolRule
-
-LIST = "tools/list"
-LISTEN = "subscriptions/listen"
-_PROTOCOL = frozenset(
-    ("initialize", "ping", "server/discover", "logging/setLevel", LIST, LISTEN)
-)  # fmt: skip
-_READING = frozenset(
-    ("resources/list", "resources/read", "resources/templates/list", "resources/subscribe",
-     "resources/unsubscribe", "prompts/list", "prompts/get", "completion/complete", "tasks/get",
-     "tasks/list", "tasks/result")
-)  # fmt: skip
 
 SwitchedOff = Callable[[tuple[str, ...], Effect], Refusal | None]
 
@@ -53,7 +42,7 @@ def effect_of_message(server: ToolRule, message: Message) -> Effect:
     method that nobody knows."""
     if message.is_call:
         return rule_of(server, message.name or "").effect or Effect.WRITE
-    if is_protocol(message) or message.method in _READING:
+    if is_protocol(message) or message.method in READING:
         return Effect.READ
     return server.effect or Effect.WRITE
 
@@ -68,7 +57,7 @@ def is_protocol(message: Message) -> bool:
     """Is it one of those without which there is no conversation? Responses are: the server asked
     for them."""
     method = message.method
-    return not method or method in _PROTOCOL or method.startswith("notifications/")
+    return not method or method in PROTOCOL or method.startswith("notifications/")
 
 
 def judge_message(

@@ -17,6 +17,9 @@ from proxy.wire.head import ResponseHead
 from proxy.wire.sse import Event, EventReader, EventTooLargeError
 
 MAX_LISTING_BYTES = 4 * 1024 * 1024  # of one answer or event with a list of tools
+# Arrays and objects in it, and members of them, texts that look like one included: reading holds
+# up everybody else.
+MAX_CONTAINERS = 100_000
 MAX_TTL_MS = 30_000  # how long a client may keep a list, at most: kill switches change it
 
 UNREADABLE = Refusal(
@@ -110,7 +113,7 @@ class EventLens:
             return held + content if self._is_raw else self._give_up()
         except UnreadableError:
             return self._give_up()
-        self._ends_in_cr = passed.endswith(b"\r")
+        self._ends_in_cr = passed.endswith(b"\r") and not self._reader.held
         return passed
 
     def finish(self) -> bytes:
@@ -142,7 +145,7 @@ class EventLens:
 
     def _note_answer(self, data: bytes) -> None:
         """An answer has come: its request waits no longer."""
-        if not self._unanswered:
+        if not self._unanswered or _is_costly(data):
             return
         try:
             value = orjson.loads(data)
@@ -151,6 +154,8 @@ class EventLens:
         for message in value if isinstance(value, list) else (value,):
             if isinstance(message, dict) and "method" not in message:
                 answered = message.get("id")
+                if type(answered) not in (str, int):
+                    continue
                 self._unanswered.discard((type(answered), answered))
 
 
@@ -168,6 +173,8 @@ def is_encoded(head: ResponseHead) -> bool:
 def without_tools(content: bytes, may_list: MayList) -> bytes:
     """The JSON-RPC messages in `content`, their lists of tools cut down to what `may_list` (by MCP
     tool name); the very same bytes where nothing changes. Raises `UnreadableError`."""
+    if _is_costly(content):
+        raise UnreadableError
     try:
         value = json.loads(content)  # unlike orjson it keeps integers of any size
         messages = value if isinstance(value, list) else [value]
@@ -177,6 +184,11 @@ def without_tools(content: bytes, may_list: MayList) -> bytes:
         return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
     except (ValueError, RecursionError):
         raise UnreadableError from None
+
+
+def _is_costly(content: bytes) -> bool:
+    containers = content.count(b"[") + content.count(b"{")
+    return containers > MAX_CONTAINERS or content.count(b":") > MAX_CONTAINERS
 
 
 def _shorten(message: object, may_list: MayList) -> bool:

@@ -7,7 +7,9 @@ in its case alone (Go's decoder takes it for the same), anything that is not pla
 
 import json
 import re
+import unicodedata
 from array import array
+from hashlib import blake2b
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -17,6 +19,8 @@ from proxy.model.errors import BadMessage
 
 MAX_BODY_BYTES = 1024 * 1024  # of the content of one POST
 MAX_BATCH = 50  # messages in one array
+MAX_CONTAINERS = 10_000  # arrays and objects: they cost most to read and to hold
+MAX_MEMBERS = 50_000  # of all objects together, for the same reason
 MAX_DEPTH = 100  # levels of arrays and objects
 _MAX_METHOD_CHARS = 256
 
@@ -28,10 +32,24 @@ CALL = "tools/call"
 # The params key that names what a method is about, and that `Mcp-Name` repeats (SEP-2243).
 NAME_KEYS = {CALL: "name", "prompts/get": "name", "resources/read": "uri"}
 
+LIST = "tools/list"
+LISTEN = "subscriptions/listen"
+PROTOCOL = frozenset(
+    ("initialize", "ping", "server/discover", "logging/setLevel", LIST, LISTEN)
+)  # fmt: skip
+READING = frozenset(
+    ("resources/list", "resources/read", "resources/templates/list", "resources/subscribe",
+     "resources/unsubscribe", "prompts/list", "prompts/get", "completion/complete", "tasks/get",
+     "tasks/list", "tasks/result")
+)  # fmt: skip
+_KNOWN = PROTOCOL | READING | {CALL}
+_FOLDED = frozenset(method.casefold() for method in _KNOWN)
+
 _TOP_KEYS = frozenset(("jsonrpc", "id", "method", "params", "result", "error"))
 _PARAM_KEYS = frozenset(("name", "arguments", "uri", "_meta", "requeststate", "inputresponses"))
 _SPELLING = {"requeststate": "requestState", "inputresponses": "inputResponses"}
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
+# The last quote may be missing, so that no text can make the search begin again and again.
+_STRING = re.compile(rb'(?s)"[^"\\]*+(?:\\.[^"\\]*+)*+"?')
 _OTHERS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _STEPS = bytes.maketrans(b"[]{}", b"\x01\xff\x01\xff")  # up and, as a signed byte, down
 
@@ -46,14 +64,15 @@ class BadJsonRpc(BadMessage):
 
 class Message(NamedTuple):
     """One message of a client. `method` is empty for a response. `id` None: a notification, or a
-    response to nothing. `name`: what a method of `NAME_KEYS` is about. `arguments` of a tool and
-    what else makes the call another one. `trace`: the traceparent and tracestate of `_meta`
+    response to nothing. `name`: what a method of `NAME_KEYS` is about. `digest`: what is equal for
+    equal calls of a tool, whatever the order of keys; rather than the arguments themselves, which
+    can take a hundred times their size. `trace`: the traceparent and tracestate of `_meta`
     (SEP-414), as they stand there."""
 
     method: str
     id: str | int | None
     name: str | None = None
-    arguments: object = None
+    digest: bytes = b""
     trace: tuple[str, str] | None = None
 
     @property
@@ -82,21 +101,25 @@ def read_messages(content: bytes) -> tuple[tuple[Message, ...], bool]:
 
 
 def _read_json(content: bytes) -> object:
+    bare: bytes = _STRING.sub(b"", content)
+    brackets: bytes = bare.translate(_STEPS, _OTHERS)
+    if len(brackets) > 2 * MAX_CONTAINERS:
+        raise BadJsonRpc(f"The JSON has more than {MAX_CONTAINERS} arrays and objects.")
+    if bare.count(b":") > MAX_MEMBERS:
+        raise BadJsonRpc(f"The objects of the JSON have more than {MAX_MEMBERS} members.")
     try:
         value: object = orjson.loads(content)  # strict, UTF-8 only, and bounded in depth
     except orjson.JSONDecodeError:
         raise BadJsonRpc("The content is not one JSON value in UTF-8.", PARSE_ERROR) from None
-    if _depth(content) > MAX_DEPTH:
+    if _depth(brackets) > MAX_DEPTH:
         raise BadJsonRpc(f"The JSON is nested deeper than {MAX_DEPTH} levels.")
     # orjson keeps the last of equal keys and does not say so. Numbers play no part here.
     json.loads(content, object_pairs_hook=_check_pairs, parse_int=bool, parse_float=bool)
     return value
 
 
-def _depth(content: bytes) -> int:
-    """Levels of nesting of valid JSON, in a few passes at C speed: the content may be a million
-    brackets."""
-    brackets: bytes = _STRING.sub(b"", content).translate(_STEPS, _OTHERS)
+def _depth(brackets: bytes) -> int:
+    """Levels of nesting of valid JSON, from the steps up and down in it."""
     return max(accumulate(array("b", brackets)), default=0)
 
 
@@ -112,6 +135,16 @@ def _check_spelling(given: dict[str, Any], known: frozenset[str]) -> None:
         folded = key.casefold()
         if folded in known and key != _SPELLING.get(folded, folded):
             raise BadJsonRpc("A key is written in another case than it should be.")
+
+
+def _check_method(method: str) -> None:
+    """It may be unknown, but not a known one to a server that reads carelessly: in another case,
+    with blanks, with what cannot be seen, in full-width letters."""
+    if method in _KNOWN:
+        return
+    bare = "".join(each for each in method if each.isprintable() and not each.isspace())
+    if unicodedata.normalize("NFKC", bare).casefold() in _FOLDED:
+        raise BadJsonRpc("A method is written otherwise than it should be.")
 
 
 def _read_message(value: object) -> Message:
@@ -131,6 +164,7 @@ def _read_message(value: object) -> Message:
     method = value["method"]
     if not isinstance(method, str) or not 0 < len(method) <= _MAX_METHOD_CHARS:
         raise BadJsonRpc("A method is a name.")
+    _check_method(method)
     if has_id and not is_id:
         raise BadJsonRpc("An id is a string or an integer.")
     if "result" in value or "error" in value:
@@ -155,7 +189,8 @@ def _with_params(method: str, given_id: str | int | None, params: object) -> Mes
     if not isinstance(name, str) or not isinstance(arguments, dict | None):
         raise BadJsonRpc("A call of a tool has a name, and its arguments are an object.")
     continued = params.get("inputResponses")  # the same call, gone on with: not a loop
-    return Message(method, given_id, name, (arguments, continued), trace)
+    said = orjson.dumps((arguments, continued), option=orjson.OPT_SORT_KEYS)
+    return Message(method, given_id, name, blake2b(said, digest_size=16).digest(), trace)
 
 
 def _trace_of(meta: object) -> tuple[str, str] | None:

@@ -1,10 +1,10 @@
 """One HTTP request to an MCP server: what it says, and what is answered if we refuse it (pure)."""
 
-import orjson
+from dataclasses import replace
 
 from proxy.mcp.answer import answer_to, as_events, as_json, error_to
-from proxy.mcp.judge import LIST, LISTEN, full_name, rule_of
-from proxy.mcp.message import BadJsonRpc, Message
+from proxy.mcp.judge import full_name, rule_of
+from proxy.mcp.message import LIST, LISTEN, BadJsonRpc, Message
 from proxy.model.errors import Refusal
 from proxy.policy.authorize import is_mcp_tool_name
 from proxy.policy.policy import ToolRule
@@ -55,8 +55,12 @@ class McpRequest:
 
     @property
     def strictest_rule(self) -> ToolRule:
-        """The rule that bounds the request as a whole: the one with the least time."""
-        return min(self.rules, key=lambda rule: rule.timeouts.call_s)
+        """The rule that bounds the request as a whole: the one with the least time, with the
+        retries of the one that is repeated least."""
+        rules = self.rules
+        least = min(rules, key=lambda rule: rule.timeouts.call_s)
+        retries = min((rule.retries for rule in rules), key=lambda retry: retry.max_retries)
+        return least if least.retries is retries else replace(least, retries=retries)
 
     @property
     def cost_micros(self) -> int:
@@ -64,12 +68,10 @@ class McpRequest:
         return sum(rule.cost_micros for rule in self.rules) if self.calls else 0
 
     @property
-    def loop_body(self) -> bytes:
-        """What makes two requests the same for loop detection: the tools called and their
-        arguments, whatever the ids and the order of keys."""
-        return orjson.dumps(
-            [(call.name, call.arguments) for call in self.calls], option=orjson.OPT_SORT_KEYS
-        )
+    def loop_bodies(self) -> tuple[bytes, ...]:
+        """What makes two calls the same for loop detection, of each call, in order: the tool and
+        its arguments, whatever the ids and the order of keys."""
+        return tuple((call.name or "").encode() + b"\0" + call.digest for call in self.calls)
 
     @property
     def lists_tools(self) -> bool:
@@ -79,9 +81,9 @@ class McpRequest:
     @property
     def is_open_ended(self) -> bool:
         """Is its answer a stream that goes on for as long as the client wants: that of a GET, or
-        of `subscriptions/listen`?"""
+        of `subscriptions/listen`? Never that of a call, which has its tool's time."""
         methods = {message.method for message in self.messages}
-        return not methods or LISTEN in methods
+        return not self.calls and (not methods or LISTEN in methods)
 
     @property
     def unanswered(self) -> set[Key]:

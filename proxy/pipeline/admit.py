@@ -8,6 +8,8 @@ half-open breaker must not be lost to a limit. What an earlier stage granted, `V
 gives back when a later one refuses.
 """
 
+from collections import Counter
+
 from proxy.guards.amount import NO_ESTIMATE, Estimate
 from proxy.guards.budget import Reservation
 from proxy.guards.loop import loop_key
@@ -39,16 +41,16 @@ async def admit(visit: Visit, upload: Upload) -> None:
     booth, call, rule = visit.booth, visit.call, visit.rule
     now_s = booth.clock.monotonic()
     visit.live.set_deadline(call.started_s + rule.timeouts.call_s, now_s, TIMEOUT)
-    key = None
+    keys: tuple[int, ...] = ()
     if visit.policy.budgets.loop_limit is not None:
-        key = await _loop_key(visit, upload)
+        keys = await _loop_keys(visit, upload)
         now_s = booth.clock.monotonic()
     estimate = NO_ESTIMATE
     if rule.kind is Kind.MODEL and call.mode is not Mode.CONNECT:
         await _meter(visit, upload)
         estimate = NO_ESTIMATE if visit.meter is None else visit.meter.estimate
         now_s = booth.clock.monotonic()
-    reserved = _reserve(visit, key, estimate)
+    reserved = _reserve(visit, keys, estimate)
     if isinstance(reserved, Refusal):
         raise Stopped(reserved)
     visit.reservation = reserved
@@ -58,24 +60,24 @@ async def admit(visit: Visit, upload: Upload) -> None:
         visit.live.set_deadline(run_end_s, now_s, RUN_OVER)
     if visit.mcp is None:
         refusal = await _take_limits(visit, rule, now_s)
-    else:  # a batch is as many calls as it holds
-        refusal = None
-        for each in visit.mcp.rules:
-            refusal = refusal or await _take_limits(visit, each, now_s)
+    else:
+        refusal = await _take_each(visit, visit.mcp.rules, now_s)
     if refusal is not None:
         raise Stopped(refusal)
 
 
-def _reserve(visit: Visit, key: int | None, estimate: Estimate) -> Reservation | Refusal:
+def _reserve(visit: Visit, keys: tuple[int, ...], estimate: Estimate) -> Reservation | Refusal:
     ledger, rule, request = visit.booth.ledger, visit.rule, visit.mcp
     budgets, caller = visit.policy.budgets, visit.call.caller
+    key = keys[0] if keys else None
     if request is None:
         return ledger.reserve(budgets, caller, rule.kind, rule.cost_micros, key, estimate=estimate)
     if not request.calls:
         return ledger.pass_free(budgets, caller)
     return ledger.reserve(
-        budgets, caller, rule.kind, request.cost_micros, key, calls=len(request.calls)
-    )
+        budgets, caller, rule.kind, request.cost_micros, key, calls=len(request.calls),
+        more_keys=keys[1:],
+    )  # fmt: skip
 
 
 async def _take_limits(visit: Visit, rule: ToolRule, started_s: float) -> Refusal | None:
@@ -87,20 +89,43 @@ async def _take_limits(visit: Visit, rule: ToolRule, started_s: float) -> Refusa
     return refusal
 
 
-async def _loop_key(visit: Visit, upload: Upload) -> int | None:
-    """The call's identity for loop detection, its body included. A body too large to keep makes
-    it a call of its own."""
-    if visit.mcp is not None:
-        if not visit.mcp.calls:
-            return None
-        target, body = visit.call.target, visit.mcp.loop_body
-        return loop_key(visit.rule.name, "", target.path, target.origin.authority, body)
+async def _take_each(visit: Visit, rules: tuple[ToolRule, ...], started_s: float) -> Refusal | None:
+    """A batch is as many calls as it holds. All it needs of a bucket is taken at once, and of none
+    where one of them would refuse it: a shared bucket must not be drained by what is not sent."""
+    take_place = visit.take_stream if visit.stream_idle_s else visit.take_slot
+    for rule in rules:
+        if (refusal := take_place(rule)) is not None:
+            return refusal
+    rates, caller = visit.booth.rates, visit.call.caller
+    counts = Counter(rule.rate_name for rule in rules if rule.rate is not None)
+    buckets = {rule.rate_name: rule.rate for rule in rules if rule.rate is not None}
+    if len(buckets) > 1:
+        for name, rate in buckets.items():
+            if (refusal := rates.foresee(name, rate, caller, counts[name])) is not None:
+                return refusal
+    for name, rate in buckets.items():
+        refusal = await rates.take(name, rate, caller, counts[name])
+        visit.record.queue_ms = (visit.booth.clock.monotonic() - started_s) * 1000
+        if refusal is not None:
+            return refusal
+    return None
+
+
+async def _loop_keys(visit: Visit, upload: Upload) -> tuple[int, ...]:
+    """What identifies the call for loop detection, its body included; of a batch each of its
+    calls. A body too large to keep makes it a call of its own."""
+    target, request = visit.call.target, visit.mcp
+    host = target.origin.authority
+    if request is not None:
+        if not request.calls:
+            return ()
+        return tuple(
+            loop_key(rule.name, "", target.path, host, body)
+            for rule, body in zip(request.rules, request.loop_bodies, strict=True)
+        )
     if not await read_early(visit, upload, MAX_KEPT_BYTES):
-        return None
-    target = visit.call.target
-    return loop_key(
-        visit.rule.name, visit.call.method, target.path, target.origin.authority, upload.kept
-    )
+        return ()
+    return (loop_key(visit.rule.name, visit.call.method, target.path, host, upload.kept),)
 
 
 async def _meter(visit: Visit, upload: Upload) -> None:

@@ -2,22 +2,19 @@
 
 A call that is not admitted holds no place of a tool and no rest of a budget, so what bounds all
 others does not bound these. Therefore they are bounded here: in bytes by the caller, in time by the
-deadline, and in how many are read at once, over all tools.
+deadline, and in how many are waited for at once (`proxy.guards.places`).
 """
 
-from proxy.model.errors import Stopped
 from proxy.pipeline.upload import Upload
 from proxy.pipeline.visit import Visit
 from proxy.wire.body import Ends
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-MAX_READING = 256  # calls whose content is still coming
-READING = "reading early"  # holds their places; no tool can be called that
 
 
 async def read_early(visit: Visit, upload: Upload, limit_bytes: int) -> bool:
     """Keep all of the content; False: it has more than `limit_bytes`. Raises `Stopped` where too
-    many are being read. Content that has come with its head waits for nothing and takes no place.
+    many wait to be read. Content that has come with its head waits for nothing and takes no place.
 
     A client that waits for a 100 is told to go on: the policy has said yes so far.
     """
@@ -27,13 +24,7 @@ async def read_early(visit: Visit, upload: Upload, limit_bytes: int) -> bool:
         return False
     if body.is_over:
         return await upload.keep_whole(limit_bytes)
-    slots = visit.booth.slots
-    refusal = slots.acquire(READING, MAX_READING)
-    if refusal is not None:
-        raise Stopped(refusal._replace(detail="Too many requests are being read; try again soon."))
-    try:
+    async with visit.booth.early.one(visit.exchange.client_address):
         if b"expect" in visit.exchange.head.named:
             visit.exchange.interim(CONTINUE)
         return await upload.keep_whole(limit_bytes)
-    finally:
-        slots.release(READING)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from proxy.ca.authority import NoContextError
-from proxy.model.call import Effect, Mode
+from proxy.model.call import Effect, Kind, Mode
 from proxy.model.errors import Refusal, Stopped
 from proxy.model.reason import Reason
 from proxy.pipeline.opening import opening_judge
@@ -62,7 +62,8 @@ def _refuse(visit: Visit, rule: ToolRule) -> Refusal | None:
     refusal = authorize(rule, Mode.CONNECT, "CONNECT", call.target)
     if refusal is not None:
         return refusal
-    effect = rule.effect or Effect.READ
+    # Of an MCP server each message is judged by itself: see `effect_of`.
+    effect = Effect.READ if rule.kind is Kind.MCP else rule.effect or Effect.READ
     return visit.booth.switches.refuse(visit.policy, (rule,), effect, call.caller)
 
 

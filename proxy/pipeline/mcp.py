@@ -37,6 +37,7 @@ _SHARED = (
     "caller", "client_address", "code", "detail", "host", "method", "path", "policy_version",
     "port", "rule", "scheme", "status", "total_ms", "trace_id", "upstream_ms",
 )  # fmt: skip
+_STREAMING = frozenset(("GET", "POST"))  # the answers to others end with their call
 _METHODS = frozenset(("GET", "DELETE", "HEAD", "OPTIONS"))
 
 
@@ -52,8 +53,8 @@ async def judge_request(visit: Visit, upload: Upload) -> None:
     if booth.tracing is not None:
         continue_message(booth.tracing, visit, request)
     live.messages = request.messages
-    live.mcp_tools = called(server, request.messages)
-    live.effect = effect_of_messages(server, request.messages)
+    live.mcp_tools = called(live.rules[0], request.messages)  # reloaded meanwhile, perhaps
+    live.effect = effect_of_messages(live.rules[0], request.messages)
     if request.calls:
         visit.rule = request.strictest_rule
         visit.record.tool = request.names[0]
@@ -64,7 +65,7 @@ async def judge_request(visit: Visit, upload: Upload) -> None:
         raise Stopped(refusal)
     _judge_messages(visit, request)
     visit.filter_for = lambda head: _filter_for(visit, request, head)
-    if request.is_open_ended:
+    if request.is_open_ended and visit.call.method in _STREAMING:
         visit.stream_idle_s = max(STREAM_IDLE_S, server.timeouts.idle_s)
 
 
@@ -86,7 +87,7 @@ async def _read(visit: Visit, request: McpRequest, upload: Upload) -> None:
         now_s = booth.clock.monotonic()
         deadline_s = visit.call.started_s + visit.rule.timeouts.call_s
         visit.live.set_deadline(deadline_s, now_s, TIMEOUT)
-        await _read_whole(visit, upload)
+        await _read_whole(visit, request, upload)
         request.messages, request.is_batch = read_messages(upload.kept)
         check_headers(head, request.version, request.messages, is_batch=request.is_batch)
     except BadJsonRpc as problem:
@@ -94,7 +95,9 @@ async def _read(visit: Visit, request: McpRequest, upload: Upload) -> None:
         raise
 
 
-async def _read_whole(visit: Visit, upload: Upload) -> None:
+async def _read_whole(visit: Visit, request: McpRequest, upload: Upload) -> None:
+    if request.server_refusal is not None and visit.booth.early.is_crowded:
+        raise Stopped(request.server_refusal)
     if not await read_early(visit, upload, MAX_BODY_BYTES):
         raise BadMessage(
             f"A message of MCP has at most {MAX_BODY_BYTES} bytes.", Reason.REQUEST_TOO_LARGE
@@ -131,7 +134,7 @@ def _filter_for(visit: Visit, request: McpRequest, head: ResponseHead) -> Conten
             visit.live.stop(UNREADABLE)
 
     if media == "events":
-        if request.is_open_ended and head.status == 200:
+        if visit.stream_idle_s and head.status == 200:
             visit.live.clear_deadline()
         if lists or not encoded:
             visit.lens = EventLens(
@@ -189,13 +192,14 @@ def report_others(visit: Visit, request: McpRequest) -> None:
     the captured content of all."""
     if not request.is_batch or len(request.calls) < 2:
         return
+    is_charged = visit.record.cost_micros > 0  # the first one's own may be nothing
     first, calls = visit.record, [at for at, one in enumerate(request.messages) if one.is_call]
     for number, (place, name, rule) in enumerate(
         zip(calls, request.names, request.rules, strict=True)
     ):
         record = first if number == 0 else _another(first, number)
         record.tool = name
-        record.cost_micros = rule.cost_micros if first.cost_micros else 0
+        record.cost_micros = rule.cost_micros if is_charged else 0
         refusal = request.refusals.get(place)
         if refusal is not None:
             record.code, record.detail, record.rule = refusal.reason, refusal.detail, refusal.rule

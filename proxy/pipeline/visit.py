@@ -14,6 +14,8 @@ from proxy.pipeline.live import LiveCall
 from proxy.policy.policy import Policy, ToolRule
 from proxy.wire.head import Field
 
+MAX_STREAMS_PER_RUN = 4  # of one MCP server, open at once
+
 
 class Visit:
     """Mutable, one a call. `policy` is the snapshot that holds for all of it. `rule` and
@@ -78,9 +80,26 @@ class Visit:
 
     def take_slot(self, rule: ToolRule) -> Refusal | None:
         """One of the tool's concurrent calls."""
-        refusal = self.booth.slots.acquire(rule.slots_name, rule.concurrency)
+        return self._take_place(rule.slots_name, rule.concurrency)
+
+    def take_stream(self, rule: ToolRule) -> Refusal | None:
+        """A place for an answer that goes on for as long as the client wants: beside those of the
+        server's calls, as many in all, few for one run. Names with a colon are no tool's."""
+        name = f"{rule.slots_name}: streams"
+        refusal = self._take_place(name, rule.concurrency) or self._take_place(
+            f"{name} of {self.call.caller.run_id}", MAX_STREAMS_PER_RUN
+        )
         if refusal is None:
-            self._slots += (rule.slots_name,)
+            return None
+        return refusal._replace(
+            detail=f"Too many streams for messages of {rule.slots_name} are open; close one, or go "
+            "on without."
+        )
+
+    def _take_place(self, name: str, limit: int) -> Refusal | None:
+        refusal = self.booth.slots.acquire(name, limit)
+        if refusal is None:
+            self._slots += (name,)
         return refusal
 
     def charge_bytes(self, count: int) -> None:

@@ -9,7 +9,7 @@ import pytest
 from proxy.app.assemble import swap_policy
 from proxy.policy.compile import load_policy
 from tests.fakes.mcp import STREAM, call, chunk, mcp_policy, post, request
-from tests.fakes.origin import Origin, OriginConnection, answer_all
+from tests.fakes.origin import Origin, OriginConnection, Script, answer_all
 from tests.fakes.sidecar import Sidecar, policy_text, read_answer
 
 
@@ -225,3 +225,67 @@ async def test_a_call_of_an_mcp_tool_that_the_new_policy_refuses_ends(
         if ends:
             assert b"tool_not_allowed" in await reader.readuntil(b"0\r\n\r\n")
         writer.close()
+
+
+def _mcp(port: int) -> str:
+    return policy_text(port, tool="kind: mcp").replace("[echo]", '["*"]')
+
+
+async def test_a_tunnel_to_what_is_an_mcp_server_now_ends() -> None:
+    """It would carry calls of its tools, judged by nobody."""
+    async with Origin(_silent) as origin, Sidecar(_raw(origin.port)) as sidecar:
+        reader, writer = await _tunnel(sidecar, origin.port)
+        async with asyncio.timeout(5):
+            await reader.readexactly(5)
+            swap(sidecar, _mcp(origin.port))
+            assert await reader.read() == b""
+        writer.close()
+        assert [str(record.code) for record in sidecar.records] == ["tool_not_allowed"]
+
+
+_UPGRADE = "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+
+async def _switch(connection: OriginConnection) -> None:
+    await connection.read_head()
+    await connection.send(f"HTTP/1.1 101 Switching Protocols\r\n{_UPGRADE}".encode())
+    await connection.reader.read()
+
+
+def _with_upstream(port: int, upstream: str) -> str:
+    return policy_text(port, tool=f"upstream: {upstream}")
+
+
+async def test_a_websocket_to_what_is_an_mcp_server_now_ends() -> None:
+    async with Origin(_switch) as origin, Sidecar(_raw(origin.port)) as sidecar:
+        reader, writer = await sidecar.open()
+        host = f"127.0.0.1:{origin.port}"
+        writer.write(f"GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n{_UPGRADE}".encode())
+        assert b" 101 " in await read_answer(reader, is_head=True)
+        swap(sidecar, _mcp(origin.port))
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
+        writer.close()
+
+
+@pytest.mark.parametrize("moves", [True, False])
+@pytest.mark.parametrize(("script", "line"), [(_switch, _UPGRADE), (_hold, "\r\n")])
+async def test_what_goes_on_at_a_gateway_tool_s_old_upstream_ends(
+    script: Script, line: str, moves: bool
+) -> None:
+    """But not what a reload leaves where it is."""
+    async with Origin(script) as origin:
+        text = _with_upstream(origin.port, origin.url)
+        async with Sidecar(text) as sidecar:
+            reader, writer = await sidecar.open()
+            writer.write(f"GET /tools/echo/ HTTP/1.1\r\nHost: booth\r\n{line}".encode())
+            assert b"HTTP/1.1" in await read_answer(reader, is_head=True)
+            (live,) = sidecar.booth.live
+            other = "http://127.0.0.1:1" if moves else f"{origin.url}/below"
+            swap(sidecar, _with_upstream(origin.port, other))
+            assert (live.stopped is not None) is moves
+            if moves:
+                async with asyncio.timeout(5):
+                    await reader.read()
+                assert [str(record.code) for record in sidecar.records] == ["tool_unknown"]
+            writer.close()

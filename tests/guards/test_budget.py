@@ -206,6 +206,37 @@ def test_a_loop_ends_the_run_for_good() -> None:
     granted(reserve(ledger, rule, loop_key=7))
 
 
+@pytest.mark.parametrize(
+    ("before", "keys", "fits"),
+    [
+        pytest.param((), (7, 7, 7), True, id="as often as may be"),
+        pytest.param((), (7, 7, 7, 7), False, id="too often at once"),
+        pytest.param((), (1, 7, 7, 7, 7), False, id="not the first of them"),
+        pytest.param((7, 7), (7, 8), True, id="once more"),
+        pytest.param((7, 7), (8, 7, 7), False, id="too often with those before"),
+        pytest.param((7, 7, 7), (8, 9), True, id="others"),
+    ],
+)
+def test_equal_calls_in_one_count_each(
+    before: tuple[int, ...], keys: tuple[int, ...], fits: bool
+) -> None:
+    ledger, rule = Ledger(FakeClock()), BudgetRule(loop_limit=3)
+    for key in before:
+        granted(reserve(ledger, rule, loop_key=key)).settle(0)
+    first, *more = keys
+    verdict = ledger.reserve(
+        rule, a_caller(), Kind.MCP, 0, first, calls=len(keys), more_keys=tuple(more)
+    )
+    if not fits:
+        refused(verdict, Reason.LOOP_DETECTED)
+        return
+    granted(verdict).refund()  # gives back what it learnt
+    for key in {*keys}:
+        for _ in range(3 - before.count(key)):
+            granted(reserve(ledger, rule, loop_key=key)).settle(0)
+    refused(reserve(ledger, rule, loop_key=first), Reason.LOOP_DETECTED)
+
+
 def test_loop_keys_are_bounded_per_run_and_what_is_not_learnt_is_counted() -> None:
     ledger = Ledger(FakeClock())
     rule = BudgetRule(loop_limit=1)
@@ -398,16 +429,54 @@ def test_several_calls_in_one_are_held_together_or_not_at_all() -> None:
 
 def test_what_passes_free_uses_nothing_and_starts_no_run() -> None:
     ledger, rule = Ledger(FakeClock()), BudgetRule(max_tool_calls=0, max_seconds=1)
-    free = ledger.pass_free(rule, a_caller())
+    free = granted(ledger.pass_free(rule, a_caller()))
     assert free.run_deadline_s is None
     free.settle(0)
     assert ledger.run_view(rule, a_caller().run_id) is None
 
 
+def test_bytes_of_what_passes_free_count_from_the_first_one_on() -> None:
+    ledger, rule = Ledger(FakeClock()), BudgetRule(max_bytes=10)
+    for count in (6, 4):
+        free = granted(ledger.pass_free(rule, a_caller()))
+        assert free.add_bytes(count)
+        free.settle(0)
+    refused(ledger.pass_free(rule, a_caller()), Reason.MAX_BYTES)
+    refused(reserve(ledger, rule), Reason.MAX_BYTES)
+    granted(ledger.pass_free(rule, a_caller("run-2")))
+
+
+def test_a_run_that_only_used_bytes_has_all_its_seconds_and_is_forgotten_like_any_other() -> None:
+    clock = FakeClock()
+    ledger, rule = Ledger(clock), BudgetRule(max_bytes=10, max_seconds=5, run_retention_s=60)
+    granted(ledger.pass_free(rule, a_caller())).settle(0)
+    clock.advance(50)
+    free = granted(ledger.pass_free(rule, a_caller()))
+    assert "seconds=5" in free.left()
+    free.settle(0)
+    clock.advance(50)
+    call = granted(reserve(ledger, rule))
+    assert call.run_deadline_s == clock.monotonic() + 5
+    call.refund()
+    clock.advance(5)
+    granted(ledger.pass_free(rule, a_caller())).settle(0)
+    refused(reserve(ledger, rule), Reason.MAX_SECONDS)
+    clock.advance(60)
+    granted(reserve(ledger, rule))
+
+
+def test_what_passes_free_finds_no_room_in_a_full_table() -> None:
+    ledger, rule = Ledger(FakeClock()), BudgetRule(max_bytes=10, max_runs=1)
+    granted(ledger.pass_free(rule, a_caller()))
+    refused(ledger.pass_free(rule, a_caller("run-2")), Reason.STATE_UNAVAILABLE)
+    assert ledger.refused_full == 1
+    assert len(ledger.runs_table) == 1
+
+
 def test_bytes_of_what_passes_free_count_for_a_run_that_is_known() -> None:
     ledger, rule = Ledger(FakeClock()), BudgetRule(max_bytes=10)
     granted(reserve(ledger, rule)).settle(0)
-    free = ledger.pass_free(rule, a_caller())
+    free = granted(ledger.pass_free(rule, a_caller()))
     assert free.add_bytes(10)
     assert not free.add_bytes(1)
     refused(reserve(ledger, rule), Reason.MAX_BYTES)

@@ -158,6 +158,44 @@ def test_a_full_bucket_with_waiting_allowed_still_refuses_past_the_line_limit(
     loop.run(scenario())
 
 
+def test_several_at_once_are_taken_together_or_not_at_all() -> None:
+    loop = InstantLoop()
+
+    async def scenario() -> None:
+        limits = RateLimits(loop)
+        rule = a_rule(requests=3, per_s=3.0)
+        too_many = now_or_never(limits.take("t", rule, a_caller(), 4))
+        assert too_many is not None
+        assert "4 at once" in too_many.detail
+        assert too_many.retry_after_ms is None  # waiting does not help
+        assert now_or_never(limits.take("t", rule, a_caller(), 2)) is None
+        refusal = now_or_never(limits.take("t", rule, a_caller(), 2))
+        assert refusal is not None
+        assert refusal.retry_after_ms == pytest.approx(1000, abs=2)
+        assert await take(limits, rule) is None
+        patient = a_rule(requests=3, per_s=3.0, max_wait_s=9)
+        started_s = loop.time()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(limits.take("t", patient, a_caller(), 2))
+            await asyncio.sleep(0)
+            assert limits.waiting("t") == 2
+        assert loop.time() - started_s == pytest.approx(2.0, abs=NEAR_S)
+
+    loop.run(scenario())
+
+
+@pytest.mark.parametrize(("calls", "refused"), [(1, False), (2, False), (3, True), (4, True)])
+async def test_what_would_be_refused_is_foreseen_and_takes_nothing(
+    calls: int, refused: bool
+) -> None:
+    limits = RateLimits(FakeClock())
+    rule = a_rule(requests=3, per_s=1000)
+    assert await take(limits, rule) is None
+    for _ in range(5):
+        assert (limits.foresee("t", rule, a_caller(), calls) is not None) is refused
+    assert (now_or_never(limits.take("t", rule, a_caller(), calls)) is not None) is refused
+
+
 @pytest.mark.parametrize("gone", [0, 1, 2])
 def test_a_cancelled_waiter_leaves_the_line_as_if_it_had_never_come(gone: int) -> None:
     loop = InstantLoop()

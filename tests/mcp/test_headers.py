@@ -142,3 +142,30 @@ def test_content_is_plain_json(lines: tuple[str, ...], passes: bool) -> None:
         with pytest.raises(BadJsonRpc) as caught:
             check_content(head(*lines))
         assert caught.value.refusal.status == 415
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param(("Content-Encoding: identity", "Content-Encoding: gzip"), id="codings"),
+        pytest.param(("Content-Encoding: gzip", "Content-Encoding: identity"), id="the other way"),
+        pytest.param(("Content_Encoding: gzip",), id="a coding for CGI"),
+        pytest.param(("Content-Type: text/plain",), id="types"),
+        pytest.param(("Content_Type: text/plain; charset=utf-16",), id="a type for CGI"),
+        pytest.param(("Connection: close, Content-Type",), id="the type for this hop"),
+        pytest.param(
+            ("Connection: close", "Connection: x,\tmcp-NAME "), id="the name for this hop"
+        ),
+        pytest.param(("Connection: Mcp-Protocol-Version",), id="the version for this hop"),
+    ],
+)
+def test_what_counts_stands_there_once_and_reaches_the_server(lines: tuple[str, ...]) -> None:
+    asked = head("Content-Type: application/json", *lines)
+    for check_it in (check_content, protocol_version):
+        with pytest.raises(BadJsonRpc) as caught:
+            check_it(asked)
+        assert caught.value.rpc_code == HEADER_MISMATCH
+
+
+def test_other_headers_for_this_hop_are_no_matter() -> None:
+    check_content(head("Content-Type: application/json", "Connection: keep-alive, X-Mcp-Name"))

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.mcp.lens import (
+    MAX_CONTAINERS,
     MAX_LISTING_BYTES,
     EventLens,
     JsonLens,
@@ -86,6 +87,15 @@ class TestWithoutTools:
     def test_what_cannot_be_read_does_not_pass(self, content: bytes) -> None:
         with pytest.raises(UnreadableError):
             without_tools(content, only_a)
+
+    def test_arrays_and_objects_are_counted_before_they_are_made(self) -> None:
+        for count, fits in ((MAX_CONTAINERS - 2, True), (MAX_CONTAINERS, False)):
+            content = b'{"result":{"x":[' + b",".join([b"[]"] * (count - 1)) + b"]}}"
+            if fits:
+                assert without_tools(content, only_a) is content
+            else:
+                with pytest.raises(UnreadableError):
+                    without_tools(content, only_a)
 
     def test_entries_that_are_no_tools_go(self) -> None:
         content = b'{"result":{"tools":[7,{"name":7},{"name":"a"}]}}'
@@ -167,6 +177,30 @@ class TestEvents:
         lens = EventLens(a_request(CALL), None, lambda: None)
         lens.feed(events(b'{"jsonrpc":"2.0","id":1,"method":"sampling/createMessage"}'))
         assert lens.closing(LATE) != b""
+
+    @pytest.mark.parametrize("odd", ["[]", "{}", "[1]", "null", "1.5", "true", "1e999", "99" * 40])
+    def test_an_odd_id_answers_nobody(self, odd: str) -> None:
+        lens = EventLens(a_request(CALL), None, lambda: None)
+        answer = events(b'[{"jsonrpc":"2.0","id":%b,"result":{}}]' % odd.encode())
+        assert lens.feed(answer) == answer
+        assert lens.closing(LATE) != b""
+
+    @pytest.mark.parametrize("end", [b"\r", b"\n", b"\r\n"])
+    def test_lines_may_end_as_they_like_and_come_byte_by_byte(self, end: bytes) -> None:
+        stream = end.join([b"event: message", b"data: " + PROGRESS, b"", b": more", b"", b""])
+        lens = EventLens(a_request(CALL), None, lambda: None)
+        assert b"".join(lens.feed(stream[at : at + 1]) for at in range(len(stream))) == stream
+
+    @given(st.text("\r\nd:x", max_size=30), st.lists(st.integers(1, 5), max_size=12))
+    def test_no_line_end_is_made_up_or_lost(self, text: str, cuts: list[int]) -> None:
+        """What has passed is the stream's beginning, up to its last whole event."""
+        stream = text.encode()
+        lens = EventLens(a_request(CALL), None, lambda: None)
+        got, at = b"", 0
+        for cut in [*cuts, len(stream)]:
+            got += lens.feed(stream[at : at + cut])
+            at += cut
+            assert stream.startswith(got)
 
     def test_a_list_too_large_ends_the_stream(self) -> None:
         failures: list[int] = []

@@ -1,6 +1,7 @@
 """JSON-RPC messages, read strictly."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,10 @@ from hypothesis import strategies as st
 from proxy.mcp.message import (
     INVALID_REQUEST,
     MAX_BATCH,
+    MAX_BODY_BYTES,
+    MAX_CONTAINERS,
     MAX_DEPTH,
+    MAX_MEMBERS,
     PARSE_ERROR,
     BadJsonRpc,
     Message,
@@ -28,7 +32,8 @@ def read(text: str) -> Message:
 
 def test_a_call_of_a_tool() -> None:
     message = read(CALL % SEARCH)
-    assert message == Message("tools/call", 1, "search", ({"q": "cats"}, None))
+    assert message == Message("tools/call", 1, "search", message.digest)
+    assert len(message.digest) == 16
     assert message.is_call
     assert message.wants_answer
 
@@ -141,6 +146,32 @@ def test_what_two_parsers_could_read_in_two_ways_is_refused(text: str, code: int
     assert "delete" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("method", "is_read"),
+    [
+        ("tools/call2", True),
+        ("made/Up", True),
+        ("notifications/Progress", True),
+        ("Tools/Call", False),
+        ("tools/call ", False),
+        ("\\ttools/ call", False),
+        ("tools/call\\u0000", False),
+        ("tools\\u200b/call", False),
+        ("\uff54ools/call", False),
+        ("RESOURCES/LIST", False),
+        ("Initialize", False),
+        ("lin\u212a", True),
+    ],
+)
+def test_a_method_is_unknown_or_written_as_it_should_be(method: str, is_read: bool) -> None:
+    text = f'{{"jsonrpc":"2.0","id":1,"method":"{method}"}}'
+    if is_read:
+        assert read(text).method == method
+    else:
+        with pytest.raises(BadJsonRpc, match="otherwise"):
+            read(text)
+
+
 def test_utf_16_is_no_json() -> None:
     with pytest.raises(BadJsonRpc):
         read_messages((CALL % SEARCH).encode("utf-16"))
@@ -148,6 +179,42 @@ def test_utf_16_is_no_json() -> None:
 
 def test_brackets_in_strings_are_no_depth() -> None:
     assert read(CALL % ('{"name":"x","arguments":{"q":"\\"' + "[" * 500 + '"}}')).name == "x"
+
+
+@pytest.mark.parametrize(("count", "fits"), [(MAX_CONTAINERS - 3, True), (MAX_CONTAINERS, False)])
+def test_arrays_and_objects_are_counted_before_they_are_made(count: int, fits: bool) -> None:
+    text = CALL % ('{"name":"x","arguments":{"a":[' + ",".join(["[]"] * (count - 1)) + "]}}")
+    if fits:
+        assert read(text).name == "x"
+    else:
+        with pytest.raises(BadJsonRpc, match="arrays and objects"):
+            read(text)
+
+
+@pytest.mark.parametrize(("count", "fits"), [(MAX_MEMBERS - 6, True), (MAX_MEMBERS, False)])
+def test_members_are_counted_before_they_are_made(count: int, fits: bool) -> None:
+    members = ",".join(f'"{at}":0' for at in range(count))
+    text = CALL % ('{"name":"x","arguments":{' + members + "}}")
+    if fits:
+        assert read(text).name == "x"
+    else:
+        with pytest.raises(BadJsonRpc, match="members"):
+            read(text)
+
+
+def test_brackets_in_strings_are_not_counted() -> None:
+    text = "[{" * MAX_CONTAINERS
+    assert read(CALL % ('{"name":"x","arguments":{"q":"\\"' + text + '"}}')).name == "x"
+
+
+@pytest.mark.parametrize("piece", ['\\"', '"', "[]", '{"":', "\\", "["])
+def test_no_content_takes_long_to_be_refused(piece: str) -> None:
+    """Seconds if each quote began another search to the end."""
+    content = (piece * (MAX_BODY_BYTES // len(piece))).encode()
+    started_s = time.process_time()
+    with pytest.raises(BadJsonRpc):
+        read_messages(content)
+    assert time.process_time() - started_s < 1
 
 
 @pytest.mark.parametrize(("count", "fits"), [(MAX_BATCH, True), (MAX_BATCH + 1, False)])
@@ -177,7 +244,9 @@ def test_what_is_read_is_what_json_says(arguments: dict[str, object], name: str)
     value: dict[str, object] = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
     value["params"] = {"name": name, "arguments": arguments}
     message = read(json.dumps(value))
-    assert (message.name, message.arguments) == (name, (arguments, None))
+    assert message.name == name
+    value["params"] = {"arguments": dict(reversed(arguments.items())), "name": name}
+    assert read(json.dumps(value)).digest == message.digest
 
 
 @given(st.binary(max_size=200))

@@ -20,8 +20,8 @@ def a_request(*messages: Message, is_batch: bool = False) -> McpRequest:
     return request
 
 
-def call(name: str, given: str | int | None = 1, arguments: object = None) -> Message:
-    return Message("tools/call", given, name, (arguments, None))
+def call(name: str, given: str | int | None = 1, digest: bytes = b"") -> Message:
+    return Message("tools/call", given, name, digest)
 
 
 def test_a_batch_costs_what_its_calls_cost_and_has_the_least_time() -> None:
@@ -44,15 +44,32 @@ def test_what_calls_no_tool_is_free_and_the_server_s() -> None:
     assert a_request(Message("subscriptions/listen", 1)).is_open_ended
 
 
+def test_a_call_beside_a_stream_for_messages_keeps_its_time() -> None:
+    listen = Message("subscriptions/listen", 2)
+    assert not a_request(call("search"), listen, is_batch=True).is_open_ended
+    assert a_request(listen, Message("ping", 3), is_batch=True).is_open_ended
+
+
+def test_a_batch_is_repeated_as_often_as_the_one_repeated_least() -> None:
+    """Whichever of them has the least time."""
+    sections = SECTIONS + "  retries: {max: 2, docs.search: {max: 0}}\n"
+    request = McpRequest(server_of(a_policy('"*"', sections, TOOLS)), "c-1", None)
+    request.messages = (call("search"), call("delete"))
+    rule = request.strictest_rule
+    assert (rule.name, rule.retries.max_retries) == ("docs.delete", 0)
+    request.messages = (call("delete"),)
+    assert request.strictest_rule.retries.max_retries == 2
+
+
 def test_an_odd_name_is_not_shown() -> None:
     assert a_request(call("se\r\narch")).names == ("docs",)
 
 
 def test_equal_calls_are_equal_whatever_their_ids_and_the_order_of_keys() -> None:
-    def body(arguments: str, given: int) -> bytes:
+    def body(arguments: str, given: int) -> tuple[bytes, ...]:
         text = f'{{"jsonrpc":"2.0","id":{given},"method":"tools/call","params":{{"name":"a",'
         text += f'"arguments":{arguments},"_meta":{{"progressToken":{given}}}}}}}'
-        return a_request(*read_messages(text.encode())[0]).loop_body
+        return a_request(*read_messages(text.encode())[0]).loop_bodies
 
     same = body('{"x":1,"y":{"b":2,"a":1}}', 1)
     assert same == body('{ "y":{"a":1,"b":2},"x":1}', 2)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from proxy.guards.places import Places
 from proxy.model.reason import Reason
 from proxy.pipeline import early
 from proxy.pipeline.upload import MAX_KEPT_BYTES
@@ -37,38 +38,36 @@ async def until(is_so: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize(("tool", "extra"), EARLY)
-async def test_only_so_many_are_read_at_once(
-    tool: str, extra: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The next one is told so, one record. Whoever leaves gives the place back."""
-    monkeypatch.setattr(early, "MAX_READING", 2)
+async def test_only_so_many_are_read_at_once(tool: str, extra: str) -> None:
+    """The next one waits its turn; beyond those who may wait it is told so, with one record.
+    Whoever leaves gives the place back."""
     async with Origin() as origin, Sidecar(policy(origin.port, tool, extra)) as sidecar:
-        slots = sidecar.booth.slots
+        places = sidecar.booth.early = Places(2, 2, most_waiting=1)
+        raw = post("Content-Type: application/json") + b"half"
         writers = []
-        for _ in range(2):
+        for _ in range(3):
             _, writer = await sidecar.open()
-            writer.write(post("Content-Type: application/json") + b"half")
+            writer.write(raw)
             writers.append(writer)
-        await until(lambda: slots.in_flight(early.READING) == 2)
+        await until(lambda: (places.taken, places.waiting) == (2, 1))
         reader, writer = await sidecar.open()
-        writer.write(post("Content-Type: application/json") + b"half")
+        writer.write(raw)
         answer = await read_answer(reader)
-        assert answer.startswith(b"HTTP/1.1 503 ")
         assert b"Toolbooth-Code: busy\r\n" in answer
         assert b"being read" in answer
         assert [record.code for record in sidecar.records] == [Reason.BUSY]
-        for one in (writer, *writers):
+        writers[0].transport.abort()
+        await until(lambda: (places.taken, places.waiting) == (2, 0))
+        for one in (writer, *writers[1:]):
             one.transport.abort()
-        await until(lambda: slots.in_flight(early.READING) == 0)
+        await until(lambda: places.taken == 0)
         assert origin.connections == []
 
 
 @pytest.mark.parametrize(("tool", "extra"), EARLY[:2])
-async def test_what_has_come_or_is_not_kept_takes_no_place(
-    tool: str, extra: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(early, "MAX_READING", 0)
+async def test_what_has_come_or_is_not_kept_takes_no_place(tool: str, extra: str) -> None:
     async with Origin() as origin, Sidecar(policy(origin.port, tool, extra)) as sidecar:
+        sidecar.booth.early = Places(0, 0, most_waiting=0)
         answer = await sidecar.exchange(post() + b"whole...")
         assert answer.startswith(b"HTTP/1.1 200 ")
         large = MAX_KEPT_BYTES + 1
@@ -81,17 +80,15 @@ async def test_a_broken_body_gives_its_place_back() -> None:
         head = post().replace(b"Content-Length: 8", b"Transfer-Encoding: chunked")
         reader, writer = await sidecar.open()
         writer.write(head + b"4\r\nhalf\r\n")
-        await until(lambda: sidecar.booth.slots.in_flight(early.READING) == 1)
+        await until(lambda: sidecar.booth.early.taken == 1)
         writer.write(b"no size\r\n")
         assert (await read_answer(reader)).startswith(b"HTTP/1.1 400 ")
         writer.close()
-        assert sidecar.booth.slots.in_flight(early.READING) == 0
+        assert sidecar.booth.early.taken == 0
         assert len(sidecar.records) == 1
 
 
-async def test_a_client_that_waits_is_told_to_go_on_once_it_has_a_place(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_client_that_waits_is_told_to_go_on_once_it_has_a_place() -> None:
     async with Origin() as origin, Sidecar(policy(origin.port, PRICED, "")) as sidecar:
         reader, writer = await sidecar.open()
         writer.write(post("Expect: 100-continue"))
@@ -99,7 +96,7 @@ async def test_a_client_that_waits_is_told_to_go_on_once_it_has_a_place(
             assert await reader.readuntil(b"\r\n\r\n") == early.CONTINUE
         writer.write(b"whole...")
         assert (await read_answer(reader)).startswith(b"HTTP/1.1 200 ")
-        monkeypatch.setattr(early, "MAX_READING", 0)
+        sidecar.booth.early = Places(0, 0, most_waiting=0)
         writer.write(post("Expect: 100-continue"))
         assert (await read_answer(reader)).startswith(b"HTTP/1.1 503 ")
         writer.close()

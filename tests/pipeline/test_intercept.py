@@ -36,6 +36,7 @@ async def first_line(sidecar: Sidecar, *lines: str) -> str:
 
 RUN = "Proxy-Authorization: Basic cjE6"  # the run `r1`
 GRANTED = "200 Connection established"
+MCP = "}], kind: mcp, effect: write, intercept_tls: true"
 OPENINGS = [
     pytest.param(document(), (), GRANTED, id="one tool that reads is enough"),
     pytest.param(document("[reader]"), (), GRANTED, id="though it is not allowed itself"),
@@ -48,6 +49,10 @@ OPENINGS = [
     pytest.param(document(), ("writes",), GRANTED, id="writes are off, and one tool reads"),
     pytest.param(document("[writer]"), ("writes",), "403 writes_disabled writer",
                  id="writes are off, and no tool reads"),
+    pytest.param(document("[writer.*]", writer=MCP), ("writes",), GRANTED,
+                 id="writes are off, and an MCP server has more to say"),
+    pytest.param(document("[writer.*]", writer=MCP), ("tool:writer",), "403 tool_disabled writer",
+                 id="an MCP server killed"),
     pytest.param(document(), ("all",), "403 all_disabled reader", id="all calls are off"),
     pytest.param(document(), ("run:r1",), "403 run_stopped reader", id="the run is stopped"),
     pytest.param(document(extra="  disabled: [reader, writer]\n"), (), "403 tool_disabled reader",

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from proxy.guards.places import Places
 from proxy.mcp.message import MAX_BODY_BYTES
+from proxy.model.call import Effect
 from proxy.model.reason import Reason
-from proxy.pipeline import early
 from proxy.upstream.connection import UpstreamConnection
+from tests.app.test_assemble import swap
 from tests.fakes.mcp import (
     STREAM,
     Said,
@@ -328,6 +330,19 @@ async def test_a_budget_that_is_spent_is_told_and_the_protocol_goes_on() -> None
         assert codes == ["", "max_tool_calls", ""]
 
 
+async def test_a_budget_of_bytes_holds_for_a_run_that_calls_no_tool() -> None:
+    answer = json_answer(result(text="x" * 400))
+    top = "budgets: {max_bytes: 300}\n"
+    async with (
+        Origin(serving(answer)) as origin,
+        Sidecar(mcp_policy(origin.port, top=top)) as sidecar,
+    ):
+        await say(sidecar, post(origin.port, request("tools/list")))
+        said = await say(sidecar, post(origin.port, request("tools/list", 7)))
+        assert (said.code, said.json["id"], said.json["error"]["code"]) == ("max_bytes", 7, -33003)
+        assert len(origin.heads) == 1
+
+
 async def test_the_same_call_under_another_id_is_the_same_call() -> None:
     top = "budgets: {loop_limit: 2}\n"
     async with Origin(serving(OK)) as origin, Sidecar(mcp_policy(origin.port, top=top)) as sidecar:
@@ -400,12 +415,31 @@ async def test_a_stream_that_breaks_off_ends_with_an_answer() -> None:
     assert said.body.endswith(b"0\r\n\r\n")
 
 
-async def test_a_full_room_of_readers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(early, "MAX_READING", 0)
+async def test_a_full_room_of_readers_is_told() -> None:
     async with Origin(serving(OK)) as origin, Sidecar(mcp_policy(origin.port)) as sidecar:
+        sidecar.booth.early = Places(0, 0, most_waiting=0)
         assert (await say(sidecar, post(origin.port, call("search")))).code == ""
         said = await say(sidecar, post(origin.port, call("search"))[:-5])
         assert (said.status, said.code) == (503, "busy")
+
+
+async def test_what_is_refused_anyhow_is_not_waited_for_in_a_crowd() -> None:
+    async with (
+        Origin(serving(OK)) as origin,
+        Sidecar(mcp_policy(origin.port, allowlist="other")) as sidecar,
+    ):
+        sidecar.booth.early = Places(2, 2)
+        half = post(origin.port, call("search"))[:-5]
+        reader, writer = await sidecar.open()
+        writer.write(half)
+        async with asyncio.timeout(5):
+            while not sidecar.booth.early.taken:
+                await asyncio.sleep(0)
+        said = await say(sidecar, half)
+        assert (said.status, said.code) == (403, "tool_not_allowed")
+        writer.write(post(origin.port, call("search"))[-5:])
+        assert b"isError" in await read_answer(reader)
+        writer.close()
 
 
 # --- batches ------------------------------------------------------------------------------
@@ -458,6 +492,105 @@ async def test_a_batch_takes_from_the_rate_for_each_of_its_calls() -> None:
         said = await say(sidecar, post(origin.port, [call("search", at) for at in range(4)]))
         assert said.code == "rate_limited"
         assert sidecar.booth.slots.in_flight("docs") == 0
+
+
+@pytest.mark.parametrize(
+    ("names", "left"),
+    [
+        (["search"] * 4, 3),
+        (["delete", "delete"], 3),
+        (["search", "delete", "delete"], 3),
+        (["search", "delete"], 2),
+    ],
+)
+async def test_what_is_refused_takes_nothing_of_the_rate(names: list[str], left: int) -> None:
+    """However many buckets it needs: the server's has 3, that of `delete` one."""
+    sections = (
+        "  rate_limits: {docs: {requests: 3, per_seconds: 3600},"
+        " docs.delete: {requests: 1, per_seconds: 3600}}\n"
+    )
+    async with (
+        Origin(serving(OK)) as origin,
+        Sidecar(mcp_policy(origin.port, sections=sections)) as sidecar,
+    ):
+        batch = [call(name, at) for at, name in enumerate(names)]
+        said = await say(sidecar, post(origin.port, batch))
+        assert said.code == ("rate_limited" if left == 3 else "")
+        codes = [(await say(sidecar, post(origin.port, call("search")))).code for _ in range(4)]
+        assert codes.count("") == left
+
+
+@pytest.mark.parametrize(
+    ("batches", "code"),
+    [
+        (["aa"], ""),
+        (["aaa"], "loop_detected"),
+        (["baaa"], "loop_detected"),
+        (["ab", "ac", "ad"], "loop_detected"),
+        (["a", "a", "ba"], "loop_detected"),
+        (["ab", "cd", "ba"], ""),
+    ],
+)
+async def test_equal_calls_in_batches_are_equal_calls(batches: list[str], code: str) -> None:
+    top = "budgets: {loop_limit: 2}\n"
+    async with Origin(serving(OK)) as origin, Sidecar(mcp_policy(origin.port, top=top)) as sidecar:
+        for batch in batches:
+            calls: list[object] = [call("search", at, q=q) for at, q in enumerate(batch)]
+            said = await say(sidecar, post(origin.port, calls if len(calls) > 1 else calls[0]))
+    assert said.code == code
+
+
+async def test_a_call_in_a_batch_that_opens_a_stream_keeps_its_deadline() -> None:
+    async def script(connection: OriginConnection) -> None:
+        await connection.read_head()
+        await connection.send(STREAM + chunk(b": hello\n\n"))
+        await connection.reader.read()
+
+    sections = "  timeouts_ms: {docs.search: 60}\n"
+    async with (
+        Origin(script) as origin,
+        Sidecar(mcp_policy(origin.port, sections=sections)) as sidecar,
+    ):
+        batch = [call("search"), request("subscriptions/listen", 2)]
+        said = await say(sidecar, post(origin.port, batch))
+    assert b'"toolbooth/code":"timeout"' in said.body
+    assert sidecar.records[0].code == "timeout"
+
+
+async def test_each_record_of_a_batch_has_its_cost_though_the_first_is_free() -> None:
+    tools = "{search: {cost_usd: 0}, delete: {cost_usd: 0.25}}"
+    batch = [call("search"), call("delete", 2), call("delete", 3)]
+    _, sidecar, _ = await one(batch, tools=tools)
+    costs = {record.call_id[-2:]: record.cost_micros for record in sidecar.records}
+    assert sorted(costs.values()) == [0, 250_000, 250_000]
+
+
+async def test_a_request_is_judged_by_the_server_as_it_is_once_the_request_is_read() -> None:
+    """The policy was replaced while the content came: what writes there decides from then on."""
+    stopped = asyncio.Event()
+
+    async def script(connection: OriginConnection) -> None:
+        await connection.read_head()
+        await connection.reader.read()
+        stopped.set()
+
+    async with Origin(script) as origin, Sidecar(mcp_policy(origin.port)) as sidecar:
+        reader, writer = await sidecar.open()
+        raw = post(origin.port, call("search"))
+        writer.write(raw[:-5])
+        async with asyncio.timeout(5):
+            while not sidecar.booth.early.taken:
+                await asyncio.sleep(0)
+            swap(sidecar, mcp_policy(origin.port, tools="{search: {effect: write}}"))
+            writer.write(raw[-5:])
+            while not origin.heads:
+                await asyncio.sleep(0)
+            (live,) = sidecar.booth.live
+            assert live.effect is Effect.WRITE
+            sidecar.booth.switches.engage("writes", "an incident", "me")
+            assert b"writes_disabled" in await read_answer(reader)
+            await stopped.wait()
+        writer.close()
 
 
 # --- lists and streams --------------------------------------------------------------------
@@ -543,6 +676,79 @@ async def test_a_stream_for_messages_of_the_server_may_be_silent_for_longer(
     monkeypatch.setattr(UpstreamConnection, "begin", spy)
     await one(raw_of, sections="  timeouts_ms: {docs: {call: 9000, idle: 2000}}\n")
     assert limits == [limit_s]
+
+
+def _of_run(raw: bytes, run: str) -> bytes:
+    return raw.replace(b"\r\n\r\n", f"\r\nX-Agent-Run-Id: {run}\r\n\r\n".encode(), 1)
+
+
+async def _endless(connection: OriginConnection) -> None:
+    """Streams to whoever asks for one, and answers calls."""
+    while head := await connection.read_head():
+        if head.startswith(b"GET"):
+            await connection.send(STREAM + chunk(b": hello\n\n"))
+            await connection.reader.read()
+            return
+        if head.startswith(b"POST"):
+            length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+            body = await connection.read(length)
+            if b"listen" in body:
+                await connection.send(STREAM + chunk(b": hello\n\n"))
+                await connection.reader.read()
+                return
+        await connection.send(OK)
+
+
+def a_listener(port: int) -> bytes:
+    return post(port, request("subscriptions/listen"))
+
+
+@pytest.mark.parametrize("raw_of", [a_get, a_listener])
+async def test_streams_leave_the_places_of_calls_alone(raw_of: Callable[[int], bytes]) -> None:
+    """As many in all as the server has calls at once, four of a run; a DELETE is no stream."""
+    sections = "  concurrency: {docs: 5}\n"
+    opened = []
+    async with (
+        Origin(_endless) as origin,
+        Sidecar(mcp_policy(origin.port, sections=sections)) as sidecar,
+    ):
+        raw = raw_of(origin.port)
+        for run in ("a", "a", "a", "a", "b"):
+            reader, writer = await sidecar.open()
+            writer.write(_of_run(raw, run))
+            async with asyncio.timeout(5):
+                await reader.readuntil(b": hello\n\n")
+            opened.append(writer)
+        for run in ("a", "c"):
+            assert (await say(sidecar, _of_run(raw, run))).code == "busy"
+        assert (await say(sidecar, _of_run(post(origin.port, call("search")), "a"))).code == ""
+        delete = a_get(origin.port).replace(b"GET", b"DELETE", 1)
+        assert (await say(sidecar, _of_run(delete, "a"))).code == ""
+        opened[0].close()
+        async with asyncio.timeout(5):
+            while len(sidecar.booth.live) == len(opened):
+                await asyncio.sleep(0)
+        reader, writer = await sidecar.open()
+        writer.write(_of_run(raw, "b"))
+        async with asyncio.timeout(5):
+            await reader.readuntil(b": hello\n\n")
+        for each in (*opened, writer):
+            each.close()
+
+
+async def test_the_answer_to_a_delete_has_its_time_though_it_be_a_stream() -> None:
+    async def script(connection: OriginConnection) -> None:
+        await connection.read_head()
+        await connection.send(STREAM + chunk(b": hello\n\n"))
+        await connection.reader.read()
+
+    sections = "  timeouts_ms: {docs: 60}\n"
+    async with (
+        Origin(script) as origin,
+        Sidecar(mcp_policy(origin.port, sections=sections)) as sidecar,
+    ):
+        await sidecar.exchange(a_get(origin.port).replace(b"GET", b"DELETE", 1))
+    assert sidecar.records[0].code == "timeout"
 
 
 async def test_a_client_that_leaves_closes_the_upstream() -> None:
