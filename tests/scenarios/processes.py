@@ -19,17 +19,10 @@ _LISTENS = re.compile(r"toolbooth: (proxy|control|health) on [\d.]+:(\d+)")
 
 
 def bare_environment() -> dict[str, str]:
-    """Ours without proxies, trust stores of this machine, and what would configure a sidecar."""
-    foreign = (
-        "TOOLBOOTH_",
-        "AGENT_MAX",
-        "OTEL_",
-        "PIP_",
-        "SSL_CERT",
-        "REQUESTS_CA",
-        "CURL_CA",
-        "NODE_EX",
-    )
+    """Ours without proxies, trust stores of this machine, and what would configure a sidecar. Nor
+    what keeps Python from keeping its bytecode: hundreds of processes would compile it anew."""
+    foreign = ("TOOLBOOTH_", "AGENT_MAX", "OTEL_", "PIP_", "SSL_CERT", "REQUESTS_CA", "CURL_CA",
+               "NODE_EX", "PYTHONDONTWRITE")  # fmt: skip
     return {
         name: value
         for name, value in os.environ.items()

@@ -265,7 +265,8 @@ def test_a_client_by_a_way(client: Client, way: str, rig: Rig, tmp_path: Path) -
     modes = {r["mode"] for r in of_run if r["tool"] in (tool, tool.partition(".")[0])}
     assert modes == ({way, "connect"} if way == "intercepted" else {way})
     calls = [r for r in of_run if (r["tool"], r["mode"]) == (tool, way)]
-    assert {r["code"] for r in calls} == {"ok"}
+    # An MCP SDK that has its result may close before the end of the stream that brought it.
+    assert {r["code"] for r in calls} <= {"ok", "client_gone" if client.is_mcp else "ok"}
     if way != "connect":
         assert {r["scheme"] for r in calls} == {"http" if way == "absolute" else "https"}
         asked = client.asks.partition("?")[0]
