@@ -188,6 +188,26 @@ async def test_an_unreachable_sidecar(
     assert checks[closed]["verdict"] == "broken"
 
 
+async def test_a_sidecar_that_does_not_say_whom_it_saw_proves_nothing(
+    container: Container, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever says it is a Toolbooth and answers nothing else: no client is known to be well."""
+    content = b'{"toolbooth":"0.1","run_given":true,"run_id":"run-7","intercepts":false}'
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content) + content)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        container.points_at(server.sockets[0].getsockname()[1])
+        container.has("curl", THROUGH)
+        checks = await report(capsys, "--egress", "none")
+    assert checks["curl"]["verdict"] == "bypass"
+
+
 async def test_a_compiler_that_fails_is_no_verdict(
     container: Container, closed: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -26,7 +26,8 @@ def test_what_a_proxy_url_names(url: str, expected: Endpoint) -> None:
 @pytest.mark.parametrize(
     "url",
     ["socks5h://s3cret@booth:1080", "https://s3cret@booth:8080", "http://s3cret@booth", "http://:80",
-     "http://s3cret@booth:0", "http://s3cret@booth:http", "http://s3cret@[::1"],
+     "http://s3cret@booth:0", "http://s3cret@booth:http", "http://s3cret@[::1",
+     "http://s3cret@\x1b[2J:80", "http://s3cret:\u2100@booth:80"],
 )  # fmt: skip
 def test_a_url_that_is_no_booth(url: str) -> None:
     """Refused with a sentence that does not repeat what may be a password."""

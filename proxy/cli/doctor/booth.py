@@ -4,10 +4,13 @@ A plain request to the address a proxy variable names, with what its URL holds a
 way any client would send it. No other proxy is ever used.
 """
 
+import contextlib
 import http.client
 import json
+import socket
+import threading
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from proxy.cli.doctor.variables import Endpoint
@@ -15,8 +18,9 @@ from proxy.cli.doctor.verdicts import Check, Group, Verdict
 from proxy.model.call import PROBE_HOST
 from proxy.telemetry.visible import visible_line
 
-_TIMEOUT_S = 5.0
+_TIMEOUT_S = 5.0  # for each answer as a whole
 _LONGEST_ANSWER = 64 * 1024
+_LONGEST_TEXT = 128  # characters of a value: as many as a run id may have
 
 
 class Booth(NamedTuple):
@@ -55,8 +59,8 @@ def meet(endpoint: Endpoint, nonce: str) -> Booth:
     answer = _ask(endpoint, f"/probe/{nonce}", "toolbooth")
     return Booth(
         endpoint,
-        visible_line(str(answer["toolbooth"])),
-        visible_line(str(answer.get("run_id", ""))),
+        _shown(answer["toolbooth"]),
+        _shown(answer.get("run_id", "")),
         answer.get("run_given") is True,
         answer.get("intercepts") is True,
     )
@@ -73,8 +77,8 @@ def ask_seen(endpoint: Endpoint, nonce: str) -> Seen:
         seen.get("tunnel") is True,
         seen.get("https") is True,
         run_given={k: v is True for k, v in given.items()} if isinstance(given, dict) else {},
-        run_id=visible_line(str(answer.get("run_id", ""))),
-        user_agent=visible_line(str(answer.get("user_agent", ""))),
+        run_id=_shown(answer.get("run_id", "")),
+        user_agent=_shown(answer.get("user_agent", "")),
     )
 
 
@@ -99,32 +103,85 @@ def check_booth(endpoint: Endpoint, names: list[str], nonce: str) -> tuple[Check
 
 def _ask(endpoint: Endpoint, path: str, key: str) -> dict[str, object]:
     """The JSON object of an answer that has `key`."""
-    connection = http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=_TIMEOUT_S)
-    headers = {"Host": PROBE_HOST, "User-Agent": "toolbooth-doctor"}
-    if endpoint.user is not None:
-        credentials = b64encode(f"{endpoint.user}:{endpoint.password}".encode()).decode()
-        headers["Proxy-Authorization"] = f"Basic {credentials}"
-    try:
-        connection.request("GET", f"http://{PROBE_HOST}{path}", headers=headers)
-        answer = connection.getresponse()
-        content = answer.read(_LONGEST_ANSWER)
-    except OSError as error:
-        what = "does not answer in time" if isinstance(error, TimeoutError) else "is not reachable"
-        raise NoBoothError(f"{endpoint} {what}.") from None
-    except http.client.HTTPException:
-        raise _stranger(endpoint) from None
-    finally:
-        connection.close()
+    answer, content = _answer_of(endpoint, path)
     code = answer.getheader("Toolbooth-Code")
     if code is not None:
-        raise NoBoothError(_refused(endpoint, visible_line(code)))
+        raise NoBoothError(_refused(endpoint, _shown(code)))
     try:
         document = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     if answer.status != 200 or not isinstance(document, dict) or key not in document:
         raise _stranger(endpoint)
     return document
+
+
+def _answer_of(endpoint: Endpoint, path: str) -> tuple[http.client.HTTPResponse, bytes]:
+    """What answers, as a whole within the time, however it drips. Raises `NoBoothError` only."""
+    late = threading.Event()
+    too_late = NoBoothError(f"{endpoint} does not answer in time.")
+    connection, headers = _connected(endpoint), _headers(endpoint)
+    try:
+        with contextlib.closing(connection), _deadline(connection.sock, late):
+            connection.request("GET", f"http://{PROBE_HOST}{path}", headers=headers)
+            answer = connection.getresponse()
+            content = answer.read(_LONGEST_ANSWER)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        if late.is_set() or isinstance(error, TimeoutError):
+            raise too_late from None
+        if isinstance(error, OSError):
+            raise NoBoothError(f"{endpoint} is not reachable.") from None
+        raise _stranger(endpoint) from None
+    if late.is_set():
+        raise too_late
+    return answer, content
+
+
+def _connected(endpoint: Endpoint) -> http.client.HTTPConnection:
+    try:
+        connection = http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=_TIMEOUT_S)
+        connection.connect()
+    except OSError as error:
+        what = "does not answer in time" if isinstance(error, TimeoutError) else "is not reachable"
+        raise NoBoothError(f"{endpoint} {what}.") from None
+    except (http.client.InvalidURL, ValueError):  # not even looked up
+        raise NoBoothError(f"{endpoint} is no address.") from None
+    return connection
+
+
+@contextlib.contextmanager
+def _deadline(sock: socket.socket, late: threading.Event) -> Iterator[None]:
+    """End all reading from `sock` after the time. The socket's own timeout begins anew with every
+    byte."""
+
+    def end() -> None:
+        late.set()
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(_TIMEOUT_S, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+
+
+def _headers(endpoint: Endpoint) -> dict[str, str]:
+    headers = {"Host": PROBE_HOST, "User-Agent": "toolbooth-doctor"}
+    if endpoint.user is not None:
+        named = f"{endpoint.user}:{endpoint.password}".encode(errors="replace")
+        credentials = b64encode(named).decode()
+        headers["Proxy-Authorization"] = f"Basic {credentials}"
+    return headers
+
+
+def _shown(value: object) -> str:
+    """What somebody else says, fit to be printed."""
+    text = str(value)
+    return visible_line(text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "...")
 
 
 def _stranger(endpoint: Endpoint) -> NoBoothError:

@@ -97,7 +97,7 @@ def _client(
     try:
         seen = _merged([ask_seen(booth.endpoint, nonce) for booth in bench.booths])
     except NoBoothError as error:
-        return Check(Group.CLIENTS, client.name, Verdict.UNCHECKED, str(error))
+        return Check(Group.CLIENTS, client.name, error.verdict, str(error))
     return judge(client, Tried(http, https, seen), bench.facts)
 
 

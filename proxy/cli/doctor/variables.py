@@ -33,16 +33,16 @@ def parse_proxy(url: str) -> Endpoint:
     """A proxy URL as clients read it, `http://` being optional. Raises ValueError with a sentence
     that repeats nothing of the URL, which may hold a password."""
     text = url.strip()
-    parts = urlsplit(text if "://" in text else f"http://{text}")
-    if parts.scheme != "http":
+    try:  # what the library says of a bad URL may repeat it
+        parts = urlsplit(text if "://" in text else f"http://{text}")
+        scheme, host, port = parts.scheme, parts.hostname, parts.port
+    except ValueError:
+        scheme, host, port = "http", None, None
+    if scheme != "http":
         raise ValueError(
             "It has to be an http:// URL: the booth speaks no TLS or SOCKS to clients."
         )
-    try:
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    if not host or not port:
+    if not host or not port or not host.isprintable():
         raise ValueError("It has to be http://RUN:x@HOST:PORT, port included.")
     user = unquote(parts.username) if parts.username else None
     return Endpoint(host, port, user, unquote(parts.password or ""))
