@@ -56,7 +56,7 @@ CALL_METRICS: tuple[Metric, ...] = (
     Metric("toolbooth_tokens_total", _C, ("tool",), "Model tokens used."),
     Metric(
         "toolbooth_model_usage_unread_total", _C, ("tool",),
-        "Answers of models that did not say what they used; charged by estimate.",
+        "Answers of models that were not read to their end or did not say what they used.",
     ),
     Metric("toolbooth_sampled_calls_total", _C, (), "Calls recorded with their bodies."),
     Metric("toolbooth_tunnels_total", _C, (), "CONNECT tunnels that were opened and ended."),

@@ -308,7 +308,8 @@ def test_a_refusal_is_the_sdk_s_error_and_is_not_retried(
 
 
 def test_what_is_left_is_told_before_the_call_is_settled(tmp_path: Path) -> None:
-    """`Toolbooth-Budget` holds the estimate of its own call, and the exact sum of those before."""
+    """`Toolbooth-Budget` holds the estimate of its own call, and the exact sum of those before. The
+    first call states no limit, so 4,096 tokens of output are held; the second states ten."""
     twice = OPENAI.replace("    stream = client", """    raw = client.chat.completions.with_raw_response.create(**ask, max_tokens=10)
     left.append(raw.headers["Toolbooth-Budget"])
     stream = client""")  # noqa: E501 # fmt: skip
@@ -318,7 +319,7 @@ def test_what_is_left_is_told_before_the_call_is_settled(tmp_path: Path) -> None
     first, second = (dict(part.split("=") for part in line.split(", ")) for line in left)
     records = log(sidecar)
     held = [7 + 3 * -(-int(str(r["request_bytes"])) // 4) for r in records[:2]]
-    assert round(float(first["spend-usd"]) * 1e6) == 1_000_000 - held[0]
+    assert round(float(first["spend-usd"]) * 1e6) == 1_000_000 - held[0] - 4096 * 15
     assert round(float(second["spend-usd"]) * 1e6) == 1_000_000 - CALL_MICROS - held[1] - 150
     assert int(second["tokens"]) == 100_000 - 1100
 
