@@ -23,6 +23,7 @@ def caveats(document: PolicyDocument, rules: Mapping[str, ToolRule]) -> Iterator
     for name, entry in document.tools.catalog.items():
         yield from _entry(f"tools.catalog.{name}", entry, rules[name])
     yield from _shadowed(rules)
+    yield from _unjudged(rules)
     if document.rollout is not None:
         yield "rollout: has no effect in this version"
 
@@ -177,6 +178,46 @@ def _shadowed(rules: Mapping[str, ToolRule]) -> Iterator[str]:
             yield f"tools.catalog.{rule.name}: can never match, as '{shadows[0]}' takes its calls"
         for destination in rule.destinations:
             earlier.setdefault(destination.host, []).append((rule.name, destination))
+
+
+def _unjudged(rules: Mapping[str, ToolRule]) -> Iterator[str]:
+    """MCP servers known by their `upstream`, which an entry of another kind lets agents reach by
+    its host: what is said there is read by nobody."""
+    servers = [rule for rule in rules.values() if rule.kind is Kind.MCP and rule.upstream]
+    ways: dict[str, list[tuple[ToolRule, Destination]]] = {}
+    for rule in rules.values() if servers else ():
+        for destination in rule.destinations:
+            ways.setdefault(destination.host, []).append((rule, destination))
+    left = _MAX_COMPARISONS
+    for server in servers:
+        host = server.upstream.host if server.upstream is not None else ""
+        found = [way for pattern in _covering_hosts(host) for way in ways.get(pattern, ())]
+        left -= len(found)
+        if left < 0:
+            return
+        name = _way_around(server, found)
+        if name is not None:
+            yield (
+                f"tools.catalog.{server.name}.upstream: '{name}' lets agents reach it by its host "
+                "too, where no tool is judged; give the MCP server a `match`, above it"
+            )
+
+
+def _way_around(server: ToolRule, ways: Iterable[tuple[ToolRule, Destination]]) -> str | None:
+    """The entry that takes calls to the MCP server's upstream before an MCP entry does. A tunnel
+    hides paths, but none is opened where an MCP server is known to be."""
+    upstream = server.upstream
+    if upstream is None:
+        return None
+    ports = [(rule, way) for rule, way in ways if way.ports is None or upstream.port in way.ports]
+    first = min((rule.index for rule, _ in ports if rule.kind is Kind.MCP), default=None)
+    for rule, way in ports:
+        if rule.kind is Kind.MCP or not rule.allowed or (first is not None and first < rule.index):
+            continue
+        has_tunnels = first is None and upstream.scheme == "https" and not rule.intercept_tls
+        if has_tunnels or way.globs is None or way.globs.match(server.upstream_path or "/"):
+            return rule.name
+    return None
 
 
 def _covering_hosts(host: str) -> Iterator[str]:

@@ -203,3 +203,47 @@ def test_a_sample_rate_of_a_tool_that_is_not_there() -> None:
     assert load_policy(text).warnings == (
         "observability.sample_rates.search.raed: has no effect, as the catalog does not hold it",
     )
+
+
+MCP = "upstream: 'http://x/mcp', kind: mcp"
+
+
+@pytest.mark.parametrize(
+    ("entries", "around"),
+    [
+        pytest.param(f"a: {{match: [{{host: x}}]}}\nb: {{{MCP}}}", True, id="its host"),
+        pytest.param(f"b: {{{MCP}}}\na: {{match: [{{host: '*'}}]}}", True, id="any host"),
+        pytest.param(f"a: {{match: [{{host: y}}]}}\nb: {{{MCP}}}", False, id="another host"),
+        pytest.param(
+            f"a: {{match: [{{host: x, ports: [81]}}]}}\nb: {{{MCP}}}", False, id="another port"
+        ),
+        pytest.param(
+            f"a: {{match: [{{host: x, ports: [80], paths: [/api/*]}}]}}\nb: {{{MCP}}}", False,
+            id="another path",
+        ),
+        pytest.param(
+            "a: {match: [{host: x, paths: [/api/*]}]}\nb: {upstream: 'https://x/mcp', kind: mcp}",
+            True, id="another path, which a tunnel hides",
+        ),
+        pytest.param(
+            f"b: {{{MCP}, match: [{{host: x}}]}}\na: {{match: [{{host: '*'}}]}}", False,
+            id="its own match comes first",
+        ),
+        pytest.param(
+            f"a: {{match: [{{host: '*'}}]}}\nb: {{{MCP}, match: [{{host: x}}]}}", True,
+            id="its own match comes too late",
+        ),
+        pytest.param(
+            f"c: {{match: [{{host: x}}], kind: mcp}}\na: {{match: [{{host: '*'}}]}}\nb: {{{MCP}}}",
+            False, id="another MCP entry comes first",
+        ),
+    ],
+)  # fmt: skip
+def test_a_way_around_an_mcp_server(entries: str, around: bool) -> None:
+    said = "tools.catalog.b.upstream: 'a' lets agents reach it by its host too"
+    assert any(said in warning for warning in policy_of(entries).warnings) is around
+
+
+def test_a_way_around_an_mcp_server_that_is_closed_is_none() -> None:
+    policy = policy_of(f"a: {{match: [{{host: x}}]}}\nb: {{{MCP}}}", allowlist="[b]")
+    assert not any("lets agents" in warning for warning in policy.warnings)
