@@ -16,6 +16,7 @@ from proxy.store.audit_chain import Head
 from proxy.store.audit_file import AuditFile
 from proxy.store.audit_log import AuditLog
 from proxy.telemetry.metrics import Figures
+from proxy.telemetry.visible import visible_json
 
 _LOG = logging.getLogger("toolbooth")
 _FLUSH_S = 10.0
@@ -120,4 +121,4 @@ def _anchor(head: Head) -> None:
 
 
 def _say(entry: Entry) -> None:
-    _LOG.info("audit %s", orjson.dumps(dict(entry), default=repr).decode())
+    _LOG.info("audit %s", visible_json(orjson.dumps(dict(entry), default=repr).decode()))

@@ -59,6 +59,7 @@ class DirectSession(requests.Session):
     def request(self, *arguments: Any, **options: Any) -> requests.Response:
         """See `requests.Session.request`."""
         options["stream"] = True
+        options["allow_redirects"] = False  # the headers may hold the collector's key
         try:
             response = super().request(*arguments, **options)
             content = response.raw.read(_MAX_ANSWER_BYTES, decode_content=False)

@@ -77,6 +77,7 @@ def _is_number(value: object) -> bool:
 
 def facts(pairs: Sequence[tuple[str, object]]) -> str:
     """`name  value` lines with the values aligned; long ones go on below themselves."""
+    pairs = [(visible_line(name), value) for name, value in pairs]
     width = max((len(name) for name, _ in pairs), default=0)
     return "\n".join(
         fill(

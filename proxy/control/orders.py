@@ -25,6 +25,7 @@ RUN_ORDERS = ("last", "spend", "refusals")
 _DEFAULT_LIMIT = 100
 
 _LONGEST_TEXT = 8192
+_LONGEST_NAME = 300  # of a tool or a run
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")  # RFC 9110 section 5.6.2
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
@@ -129,7 +130,7 @@ def read_look_order(body: bytes) -> LookOrder:
     size = _number(document, "max_result_bytes", _CAPTURE_BYTES)
     if rate is None and size is None:
         raise _invalid("Give `result_sample_rate`, `max_result_bytes` or both.")
-    tool, run = _text(document, "tool"), _text(document, "run")
+    tool, run = (_text(document, name, _LONGEST_NAME) for name in ("tool", "run"))
     if tool is not None and run is not None:
         raise _invalid("Give `tool` or `run`, not both.")
     scope = f"tool:{tool}" if tool is not None else "all" if run is None else f"run:{run}"
@@ -189,12 +190,12 @@ def _number(document: Mapping[str, object], name: str, span: Span) -> int | floa
     return value if span.is_whole else float(value)
 
 
-def _text(document: Mapping[str, object], name: str) -> str | None:
+def _text(document: Mapping[str, object], name: str, longest: int = _LONGEST_TEXT) -> str | None:
     if name not in document:
         return None
     value = document[name]
-    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_TEXT:
-        raise _invalid(f"`{name}` must be text of 1 to {_LONGEST_TEXT} characters.")
+    if not isinstance(value, str) or not 0 < len(value) <= longest:
+        raise _invalid(f"`{name}` must be text of 1 to {longest} characters.")
     return value
 
 

@@ -69,6 +69,11 @@ class Line(NamedTuple):
         return found if isinstance(found, dict) else {}
 
 
+# Of each essential field of an entry that is too long, and of one that still is: a character
+# outside of the basic plane takes twelve bytes where it is not printable.
+_ESSENTIAL_CHARS = (2_000, 150)
+
+
 def sealed(entry: Entry, after: Head, key: bytes | None) -> tuple[bytes, Head]:
     """`entry` as the line that follows `after`, with its newline, and the head it makes.
 
@@ -77,8 +82,10 @@ def sealed(entry: Entry, after: Head, key: bytes | None) -> tuple[bytes, Head]:
     """
     seq = after.seq + 1
     body = _body(seq, entry, after.hash)
-    if len(body) > MAX_LINE_BYTES - 200:
-        essential = {name: entry[name] for name in _ESSENTIAL if name in entry}
+    for longest in _ESSENTIAL_CHARS:
+        if len(body) <= MAX_LINE_BYTES - 200:
+            break
+        essential = {name: str(entry[name])[:longest] for name in _ESSENTIAL if name in entry}
         body = _body(seq, {**essential, "cut": True}, after.hash)
     if key is not None:
         body += b',"mac":"%b"' % mac_of(key, body).encode()

@@ -160,7 +160,9 @@ class AuditLog:
 
     def _put(self, item: _Waiting) -> bool:
         with self._wake:
-            if self.pending >= self._limit:
+            # What anybody can cause leaves room for what was done.
+            limit = self._limit - (self._limit // 4 if item.way is _Way.DROPPED else 0)
+            if self.pending >= limit:
                 if item.way is not _Way.REFUSED:
                     self._lose(1)
                 return False

@@ -181,8 +181,9 @@ def _client_attributes(
 
 
 def _server_name(facts: CallFacts, redactor: Redactor) -> str:
-    """`{what is done} {tool}`, both out of a bounded number. Nobody made the tools of the catalog
-    up, but a tool of an MCP server that the policy refuses may be any text."""
+    """`{what is done} {tool}`. Nobody made the tools of the catalog up, so they are few. A tool
+    of an MCP server that the policy refuses may be any text, and is left out; under `NAME.*` it
+    may be any name that the server is asked for."""
     doing = _method(facts.method)
     if facts.kind == "tool" and facts.method != "CONNECT":
         doing = name.EXECUTE_TOOL

@@ -1,11 +1,13 @@
 """The health port."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from typing import TypeAlias
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client.metrics_core import Metric
 
 from proxy.control.health import health_app
 from tests.control.desk import Desk
@@ -66,3 +68,26 @@ async def test_only_reading(client: Client, path: str) -> None:
     answer = await client.post(path)
     assert (answer.status, answer.headers["Allow"]) == (405, "GET,HEAD")
     assert (await client.get("/v1/tools")).status == 404
+
+
+async def test_who_asks_for_pages_all_at_once_gets_one_made_for_all(
+    readiness: Readiness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each begun after it was asked for, and few of them: making one takes the event loop."""
+    desk = Desk()
+    made = 0
+    collect = desk.figures.collect
+
+    def counted() -> Iterator[Metric]:
+        nonlocal made
+        made += 1
+        return collect()
+
+    monkeypatch.setattr(desk.figures, "collect", counted)
+    async with TestClient(TestServer(health_app(readiness, desk.figures))) as client:
+        first = await (await client.get("/metrics")).text()
+        assert 'code="ok"' not in first
+        desk.see_call()
+        for answer in await asyncio.gather(*(client.get("/metrics") for _ in range(20))):
+            assert 'code="ok"' in await answer.text()
+        assert made <= 4

@@ -69,3 +69,13 @@ def test_an_entry_too_long_for_a_line_keeps_what_matters() -> None:
 )  # fmt: skip
 def test_what_is_no_line(raw: bytes) -> None:
     assert read_line(raw) is None
+
+
+@pytest.mark.parametrize("character", ["k", "é", "\U000e0041", "😀", "\u2028"])
+def test_a_line_is_bounded_in_bytes_whatever_its_fields_are_made_of(character: str) -> None:
+    """A character that is escaped takes up to twelve; a line that nobody reads back would look like
+    tampering."""
+    names = ("ts", "event", "actor", "role", "action", "key", "outcome")
+    raw, _ = sealed(dict.fromkeys(names, character * 8192), GENESIS, KEY)
+    assert len(raw) <= MAX_LINE_BYTES
+    assert read_line(raw[:-1]) is not None

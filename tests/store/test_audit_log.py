@@ -139,6 +139,18 @@ async def test_what_is_kept_is_bounded_and_what_is_not_is_counted(bench: Bench) 
     assert bench.log.lost == 80
 
 
+async def test_what_anybody_can_cause_leaves_room_for_what_was_done(bench: Bench) -> None:
+    """Refused attempts while the disk hangs must not push a kill out of the log."""
+    bench.file.gate.clear()
+    for number in range(100, 200):
+        bench.log.offer(act(number))
+    bench.log.note(act(1))
+    bench.file.gate.set()
+    assert await bench.log.settle()
+    assert 1 in bench.file.names()
+    assert 150 not in bench.file.names()
+
+
 async def test_what_comes_during_an_attempt_that_fails_stands_behind_it(bench: Bench) -> None:
     """And counts towards the bound together with what is being written."""
     bench.file.gate.clear()
