@@ -59,7 +59,8 @@ class Run:
 
     @classmethod
     def revived(cls, kept: KeptRun, now: Instant) -> "Run":
-        """The run as it was kept, older by the time since. What was held is spent."""
+        """The run as it was kept, older by the time since. What was held is spent, and one whose
+        seconds had not begun has them begin when it was heard of last: time is never given back."""
         since_s = down_s(kept.saved_s, now)
         run = cls(kept.run_id, now.monotonic_s - kept.age_s - since_s)
         run.last_s = now.monotonic_s - kept.idle_s - since_s
@@ -70,7 +71,6 @@ class Run:
         run.byte_count = kept.byte_count
         run.refusals = kept.refusals
         run.looped = kept.looped
-        run.is_waiting = kept.steps == kept.tool_calls == 0
         run.limits = RunLimits(kept.limits) if kept.limits else None
         return run
 
