@@ -19,6 +19,7 @@ from proxy.model.clock import Clock, utc_timestamp
 from proxy.store.audit_chain import Entry, Head
 from proxy.store.audit_check import CHECKPOINT
 from proxy.store.audit_file import AuditFile
+from proxy.store.outcome import OnEnd, expect_outcome
 from proxy.store.store import StoreError
 
 RETRY_S = 1.0
@@ -27,8 +28,6 @@ SETTLE_S = 2.0  # a kill has taken hold already
 QUEUE_LIMIT = 1_000  # entries that wait for the disk
 CHECKPOINT_ENTRIES = 100
 CHECKPOINT_S = 600.0
-
-OnEnd = Callable[[StoreError | None], None]
 
 
 class _Way(Enum):
@@ -131,18 +130,7 @@ class AuditLog:
         return not self._queue and not self._is_failing
 
     async def _written(self, item: _Waiting, wait_s: float) -> None:
-        loop = asyncio.get_running_loop()
-        outcome: asyncio.Future[StoreError | None] = loop.create_future()
-
-        def settle(error: StoreError | None) -> None:
-            if not outcome.done():
-                outcome.set_result(error)
-
-        def tell(error: StoreError | None) -> None:
-            with suppress(RuntimeError):  # the loop has ended, and with it who asked
-                loop.call_soon_threadsafe(settle, error)
-
-        item.on_end = tell
+        outcome, item.on_end = expect_outcome()
         if not self._put(item):
             raise StoreError(f"{self._limit} entries of the audit log wait for the disk already.")
         try:
@@ -241,8 +229,10 @@ class AuditLog:
         return None
 
     def _line(self, action: str, **more: object) -> Entry:
-        ts = utc_timestamp(self._clock.wall())
-        return {"ts": ts, "event": "audit", "action": action, **more}
+        return {"ts": self._ts(), "event": "audit", "action": action, **more}
+
+    def _ts(self) -> str:
+        return utc_timestamp(self._clock.wall())
 
     def _end(self, items: list[_Waiting], told: int, error: StoreError | None) -> None:
         """After an attempt. What failed and is kept goes back to the front, in order; those who
@@ -266,8 +256,7 @@ class AuditLog:
         """The log may say of an act that was refused that it was done."""
         is_told = item.error is None or self._file.is_unsure
         if item.entry and item.way is _Way.REFUSED and is_told:
-            ts = utc_timestamp(self._clock.wall())
-            self.note({**item.entry, "ts": ts, "outcome": "not_done"})
+            self.note({**item.entry, "ts": self._ts(), "outcome": "not_done"})
 
     def _tell(self, error: StoreError | None) -> None:
         if error is not None and not self._is_failing:

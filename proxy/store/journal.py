@@ -7,13 +7,13 @@ was kept is put back before the first call, and from then on changes are collect
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from hashlib import sha256
 
 from proxy.guards.budget import Ledger
 from proxy.guards.switches import Switches
 from proxy.model.clock import Clock
 from proxy.policy.policy import BudgetRule
+from proxy.store.outcome import expect_outcome
 from proxy.store.store import Batch, Kept, PolicySeen, Store, StoreError
 from proxy.store.writer import RETRY_S, Writer
 
@@ -83,17 +83,7 @@ class Journal:
     async def keep(self) -> None:
         """Return once every switch, as it is now, is on the disk. The switches themselves have
         long taken hold. Raises `StoreError` if that fails or takes too long; writing goes on."""
-        loop = asyncio.get_running_loop()
-        outcome: asyncio.Future[StoreError | None] = loop.create_future()
-
-        def settle(error: StoreError | None) -> None:
-            if not outcome.done():
-                outcome.set_result(error)
-
-        def tell(error: StoreError | None) -> None:
-            with suppress(RuntimeError):  # the loop has ended, and with it who asked
-                loop.call_soon_threadsafe(settle, error)
-
+        outcome, tell = expect_outcome()
         self._switches_changed = False
         self._writer.put(Batch(switches=tuple(self._switches.active())), tell)
         try:

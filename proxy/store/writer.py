@@ -9,11 +9,10 @@ import threading
 from collections.abc import Callable
 
 from proxy.model.clock import Clock
+from proxy.store.outcome import OnEnd
 from proxy.store.store import Batch, Store, StoreError
 
 RETRY_S = 1.0
-
-OnEnd = Callable[[StoreError | None], None]
 
 
 class Writer:

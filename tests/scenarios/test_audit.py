@@ -16,32 +16,17 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.scenarios.asking import control, kill, metric
 from tests.scenarios.processes import ROOT, SidecarProcess, bare_environment, policy, running
 
 pytestmark = pytest.mark.scenario
 
 ROUNDS = int(os.environ.get("AUDIT_ROUNDS", "6"))
 KEY = "0123456789abcdef0123456789abcdef"
-CONTROL = {"Authorization": "Bearer let-me-in"}
 
 
 def settings_of(folder: Path) -> dict[str, str]:
     return {"TOOLBOOTH_AUDIT": str(folder / "audit.log"), "TOOLBOOTH_AUDIT_KEY": KEY}
-
-
-def control(
-    sidecar: SidecarProcess, verb: str, path: str, body: object = None
-) -> requests.Response:
-    with requests.Session() as session:
-        session.trust_env = False
-        return session.request(
-            verb, f"http://127.0.0.1:{sidecar.ports['control']}{path}",
-            headers=CONTROL, json=body, timeout=10,
-        )  # fmt: skip
-
-
-def kill(sidecar: SidecarProcess, key: str) -> requests.Response:
-    return control(sidecar, "PUT", f"/v1/switches/{key}", {"reason": "incident"})
 
 
 def verify(*files: Path, head: str = "") -> tuple[int, dict[str, object]]:
@@ -62,11 +47,6 @@ def entries(*files: Path) -> list[dict[str, object]]:
             with contextlib.suppress(ValueError):
                 found.append(json.loads(line))
     return found
-
-
-def metric(sidecar: SidecarProcess, name: str) -> float:
-    page = requests.get(f"http://127.0.0.1:{sidecar.ports['health']}/metrics", timeout=5).text
-    return next(float(line.split()[1]) for line in page.splitlines() if line.startswith(name + " "))
 
 
 def test_a_life_from_start_to_stop(tmp_path: Path) -> None:

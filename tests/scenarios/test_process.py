@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.scenarios.asking import wait_for
 from tests.scenarios.processes import (
     ROOT,
     HttpOrigin,
@@ -25,13 +26,6 @@ from tests.scenarios.processes import (
 )
 
 pytestmark = pytest.mark.scenario
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 5.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def send(port: int, raw: bytes) -> socket.socket:

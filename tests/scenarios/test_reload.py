@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.scenarios.asking import metric
 from tests.scenarios.processes import HttpOrigin, SidecarProcess, local_tool, policy, running
 
 pytestmark = pytest.mark.scenario
@@ -35,16 +36,6 @@ def ask(sidecar: SidecarProcess, origin: HttpOrigin) -> bytes:
 
 def is_allowed(sidecar: SidecarProcess, origin: HttpOrigin) -> bool:
     return ask(sidecar, origin).startswith(b"HTTP/1.1 200")
-
-
-def metric(sidecar: SidecarProcess, name: str) -> float:
-    url = f"http://127.0.0.1:{sidecar.ports['health']}/metrics"
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=5) as page:
-        for line in page.read().decode().splitlines():
-            if line.startswith(name + " "):
-                return float(line.split()[-1])
-    raise AssertionError(f"no {name}")
 
 
 def status(sidecar: SidecarProcess) -> dict[str, object]:

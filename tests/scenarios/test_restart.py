@@ -18,6 +18,7 @@ from typing import NamedTuple
 import pytest
 import requests
 
+from tests.scenarios.asking import control, kill, wait_for
 from tests.scenarios.processes import (
     ROOT,
     HttpOrigin,
@@ -33,7 +34,6 @@ pytestmark = pytest.mark.scenario
 ROUNDS = int(os.environ.get("RESTART_ROUNDS", "5"))
 LOSS_WINDOW_S = 1.0
 _CALLERS = 3
-CONTROL = {"Authorization": "Bearer let-me-in"}
 
 
 def state_of(folder: Path) -> dict[str, str]:
@@ -51,31 +51,9 @@ def call(
         )  # fmt: skip
 
 
-def control(
-    sidecar: SidecarProcess, verb: str, path: str, body: object = None
-) -> requests.Response:
-    with requests.Session() as session:
-        session.trust_env = False
-        return session.request(
-            verb, f"http://127.0.0.1:{sidecar.ports['control']}{path}",
-            headers=CONTROL, json=body, timeout=10,
-        )  # fmt: skip
-
-
-def kill(sidecar: SidecarProcess, key: str) -> requests.Response:
-    return control(sidecar, "PUT", f"/v1/switches/{key}", {"reason": "incident"})
-
-
 def used_calls(sidecar: SidecarProcess, run: str = "run-1") -> int:
     answer = control(sidecar, "GET", f"/v1/runs/{run}")
     return int(answer.json()["used"]["tool_calls"]) if answer.status_code == 200 else 0
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    end_s = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end_s, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def crash(sidecar: SidecarProcess) -> None:

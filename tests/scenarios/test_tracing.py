@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from tests.scenarios.asking import metric
 from tests.scenarios.otlp_receiver import CLIENT, ERROR, SERVER, UNSET, OtlpReceiver, Span
 from tests.scenarios.processes import (
     ROOT,
@@ -58,14 +58,6 @@ def ask(
 def calls(sidecar: SidecarProcess) -> list[dict[str, object]]:
     lines = sidecar.log.read_text().splitlines() if sidecar.log.exists() else []
     return [json.loads(line) for line in lines]
-
-
-def metric(sidecar: SidecarProcess, name: str) -> float:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    url = f"http://127.0.0.1:{sidecar.ports['health']}/metrics"
-    with opener.open(url, timeout=5) as page:
-        lines = page.read().decode().splitlines()
-    return float(next(line for line in lines if line.startswith(name)).split()[-1])
 
 
 def has_sdk(sidecar: SidecarProcess) -> bool:
