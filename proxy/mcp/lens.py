@@ -45,7 +45,7 @@ class JsonLens:
         self._request = request
         self._may_list = may_list
         self._on_unreadable = on_unreadable
-        self._held = b""
+        self._held = bytearray()
         self._is_too_large = False
         self._is_over = False
 
@@ -54,7 +54,7 @@ class JsonLens:
         if not self._is_too_large:
             self._held += content
             if len(self._held) > MAX_LISTING_BYTES:
-                self._held, self._is_too_large = b"", True
+                self._held, self._is_too_large = bytearray(), True
         return b""
 
     def finish(self) -> bytes:
@@ -63,7 +63,7 @@ class JsonLens:
         if not self._held and not self._is_too_large:
             return b""
         try:
-            return without_tools(self._held, self._may_list)
+            return without_tools(bytes(self._held), self._may_list)
         except UnreadableError:  # as nothing is, where it was too large to hold
             self._on_unreadable()
             return self._request.refusal_as_json(UNREADABLE) or b""
@@ -103,17 +103,16 @@ class EventLens:
             return content
         if self._is_encoded:
             return self._give_up()
-        held = self._reader.held
         # The reader takes a CR for an end at once, and drops the LF that comes in another piece.
         lost = b"\n" if self._ends_in_cr and content[:1] == b"\n" else b""
         try:
             passed = lost + b"".join([self._passed(each) for each in self._reader.feed(content)])
         except EventTooLargeError:
             self._is_raw = self._may_list is None
-            return held + content if self._is_raw else self._give_up()
+            return lost + self._reader.held if self._is_raw else self._give_up()
         except UnreadableError:
             return self._give_up()
-        self._ends_in_cr = passed.endswith(b"\r") and not self._reader.held
+        self._ends_in_cr = passed.endswith(b"\r") and self._reader.is_empty
         return passed
 
     def finish(self) -> bytes:

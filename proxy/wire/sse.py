@@ -27,7 +27,8 @@ class Event(NamedTuple):
 
 
 class EventTooLargeError(Exception):
-    """An event has more than `limit_bytes`."""
+    """An event has more than `limit_bytes`. The reader's `held` is then all it was fed and did not
+    give back."""
 
 
 class EventReader:
@@ -37,14 +38,19 @@ class EventReader:
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
-        self._held = b""  # of the event that is not over yet
+        self._held = bytearray()  # of the event that is not over yet
         self._line_at = 0  # where in it the line begins that is not over yet
         self._skip_lf = False  # a CR ended the last event: an LF that follows belongs to it
 
     @property
     def held(self) -> bytes:
         """What has come of an event that is not over; readers drop it if the stream ends here."""
-        return self._held
+        return bytes(self._held)
+
+    @property
+    def is_empty(self) -> bool:
+        """No event is under way."""
+        return not self._held
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that are over now. Raises `EventTooLargeError`; the reader is then spent."""
@@ -52,21 +58,23 @@ class EventReader:
             self._skip_lf = False
             data = data.removeprefix(b"\n")
         events: list[Event] = []
-        searched = max(self._line_at, len(self._held) - 1)  # a CR at the end may be a CRLF's half
-        held = self._held + data
+        held = self._held
+        searched = max(self._line_at, len(held) - 1)  # a CR at the end may be a CRLF's half
+        held += data
         begin, line_at = 0, self._line_at
         while (end := _END_OF_LINE.search(held, searched)) is not None:
             is_cr_at_end = end.end() == len(held) and end[0] == b"\r"
             if end.start() == line_at:
-                events.append(_event(held[begin : end.end()]))
+                events.append(_event(bytes(held[begin : end.end()])))
                 begin = end.end()
                 self._skip_lf = is_cr_at_end
             elif is_cr_at_end:
                 break
             line_at = searched = end.end()
-        self._held, self._line_at = held[begin:], line_at - begin
-        if len(self._held) > self._limit_bytes:
+        if len(held) - begin > self._limit_bytes:
             raise EventTooLargeError
+        del held[:begin]
+        self._line_at = line_at - begin
         return events
 
 

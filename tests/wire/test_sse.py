@@ -51,6 +51,14 @@ def test_an_event_without_end_is_not_held_without_end() -> None:
         reader.feed(line)
 
 
+def test_what_was_not_given_back_is_held_when_an_event_is_too_large() -> None:
+    reader = EventReader(20)
+    assert reader.feed(b"data: a\n\ndata: b") == [Event(b"data: a\n\n", b"", b"a")]
+    with pytest.raises(EventTooLargeError):
+        reader.feed(b"\n\ndata: " + b"x" * 20)
+    assert reader.held == b"data: b\n\ndata: " + b"x" * 20
+
+
 _LINES = st.lists(
     st.sampled_from([b"data: a", b"data:b", b": c", b"event: e", b"id: 1", b"", b"data"]),
     max_size=12,
