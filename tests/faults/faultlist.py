@@ -1,0 +1,74 @@
+"""Every fault, what becomes of it, and how many tests say so.
+
+The one list: `docs/faults.md` is written from it. Each module of tests has the faults it shows
+(`FAULTS`) and their tests (`faults`); a test sees to it that every number has both.
+"""
+
+import re
+from collections import Counter
+from typing import NamedTuple
+
+from tests.faults.fault import Fault, FaultTests
+
+
+class Chapter(NamedTuple):
+    """One module of tests beside this file."""
+
+    title: str
+    module: str
+    faults: tuple[Fault, ...]
+    tests: FaultTests
+
+
+CHAPTERS: tuple[Chapter, ...] = ()
+
+
+def all_faults() -> tuple[Fault, ...]:
+    """In the order of their numbers."""
+    return tuple(sorted(fault for chapter in CHAPTERS for fault in chapter.faults))
+
+
+def titles() -> list[str]:
+    """Of all tests."""
+    return [str(param.id) for chapter in CHAPTERS for param in chapter.tests.params]
+
+
+def counts() -> Counter[int]:
+    """How many tests each number has."""
+    return Counter(int(found[1]) for title in titles() if (found := re.match(r"F(\d\d): .", title)))
+
+
+def faults_page() -> str:
+    """`docs/faults.md`."""
+    lines = [
+        "# Faults",
+        "",
+        "What breaks around a proxy, and what becomes of the call. Each row has tests with",
+        "scripted upstreams, resolvers, sinks, disks, limits and signals:",
+        "`.venv/bin/python -m pytest -q tests/faults`. After each of them every place, reservation",
+        "and connection is given back, and each call has left exactly one record.",
+        "",
+        "<!-- written by `make docs` from `tests/faults/faultlist.py`: do not edit -->",
+    ]
+    tested = counts()
+    for chapter in CHAPTERS:
+        path = f"tests/faults/{chapter.module}"
+        lines += [
+            "",
+            f"## {chapter.title}",
+            "",
+            f"Tests: [`{path}`](../{path}).",
+            "",
+            "| # | fault | what becomes of it | codes | tests |",
+            "| --- | --- | --- | --- | --- |",
+            *(_row(fault, tested[fault.number]) for fault in chapter.faults),
+        ]
+    return "\n".join([*lines, ""])
+
+
+def _row(fault: Fault, tests: int) -> str:
+    becomes = fault.becomes
+    if fault.deviation:
+        becomes += f" **Deviation**: {fault.deviation}"
+    codes = ", ".join(f"`{code}`" for code in fault.codes)
+    return f"| F{fault.number:02} | {fault.what} | {becomes} | {codes} | {tests} |"

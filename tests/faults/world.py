@@ -1,0 +1,58 @@
+"""A sidecar and a scripted origin as in the conformance tests, and what must be true after a fault.
+
+`a_world` looks, when its block ends, at everything a call holds while it is under way: places,
+reservations, live calls, tasks of the app, open files. A test that leaves one of them behind
+fails, whatever else it found.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tests.conformance.world import POLICY, World
+from tests.conformance.world import a_world as a_plain_world
+from tests.fakes.origin import Script
+from tests.fakes.sidecar import Sidecar
+
+Condition = Callable[[], bool]
+SETTLES_WITHIN_S = 5.0
+
+
+@asynccontextmanager
+async def a_world(
+    script: Script | None = None, *, policy: str = POLICY, calls: Sequence[str] | None = None
+) -> AsyncIterator[World]:
+    """`calls`: the outcome codes of all records, in order; None where the test looks itself."""
+    files_before = open_files()
+    async with a_plain_world(script, policy=policy) as world:
+        yield world
+        await settled(world.sidecar)
+        if calls is not None:
+            assert [str(record.code) for record in world.sidecar.records] == list(calls)
+    await until(lambda: open_files() <= files_before)
+
+
+async def settled(sidecar: Sidecar) -> None:
+    """Wait until nothing is under way, then see that nothing is held."""
+    booth = sidecar.booth
+    await until(lambda: len(booth.live) == 0)
+    assert booth.slots._in_flight == {}
+    assert (booth.early.taken, booth.early.waiting) == (0, 0)
+    runs = booth.ledger.runs_table.every()
+    assert [run.run_id for run in runs if run.in_flight or run.held_micros or run.held_tokens] == []
+
+
+async def until(condition: Condition, within_s: float = SETTLES_WITHIN_S) -> None:
+    """Poll; fails with the condition's own words where it never comes true."""
+    try:
+        async with asyncio.timeout(within_s):
+            while not condition():
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        assert condition()
+
+
+def open_files() -> int:
+    """How many file descriptors this process holds."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
