@@ -1,9 +1,10 @@
 """A client's HTTP/1 connection: requests in, one after the other, answers out in their order.
 
-One task a connection reads "take the next request, walk it, go on". Bytes that come during a walk
-are its content, or wait in a bounded buffer for their turn, so pipelined requests are judged one
-by one and nothing that follows a request is looked at before its answer is out. Why not an
-existing server: docs/decisions/0002-own-http-front.md.
+Take the next request, walk it, go on: the walk begins as soon as a head is whole, in the same turn
+of the event loop (`proxy.pipeline.walker`). Bytes that come during a walk are its content, or wait
+in a bounded buffer for their turn, so pipelined requests are judged one by one and nothing that
+follows a request is looked at before its answer is out. Why not an existing server:
+docs/decisions/0002-own-http-front.md.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from proxy.model.errors import CLIENT_GONE, BadMessage, Refusal, Stopped
 from proxy.model.reason import Reason
 from proxy.pipeline.exchange import Flow
 from proxy.pipeline.handle import handle
+from proxy.pipeline.walker import Walker
 from proxy.wire.body import NO_CONTENT, Framing, request_framing
 from proxy.wire.forward import nominated
 from proxy.wire.head import RequestHead, find_head_end, parse_request_head
@@ -48,9 +50,9 @@ class ClientConnection(asyncio.Protocol):
     """One client. `inside` is set where this is what was found in a tunnel."""
 
     __slots__ = (
-        "_buffer", "_eof", "_exchange", "_flow", "_inside", "_is_paused", "_is_tunnel",
-        "_linger_since_s", "_loop", "_searched", "_task", "_transport", "_unsent", "_waiter",
-        "_writable", "client_address", "front", "is_lost", "quiet_since_s",
+        "_buffer", "_eof", "_exchange", "_flow", "_inside", "_is_full", "_is_paused", "_is_tunnel",
+        "_linger_since_s", "_loop", "_searched", "_transport", "_unsent", "client_address",
+        "front", "is_lost", "quiet_since_s",
     )  # fmt: skip
 
     def __init__(self, front: "Front", inside: Inside | None = None) -> None:
@@ -70,9 +72,7 @@ class ClientConnection(asyncio.Protocol):
         self._is_tunnel = False
         self._linger_since_s = 0.0
         self._unsent = 0
-        self._task: asyncio.Task[None] | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self._writable: asyncio.Future[None] | None = None
+        self._is_full = False  # of answers that the client does not read
 
     # --- asyncio.Protocol ---------------------------------------------------------------
 
@@ -85,27 +85,28 @@ class ClientConnection(asyncio.Protocol):
         self.quiet_since_s = self._loop.time()
         if not self.front.admit(self):
             self._turn_away()
-            return
-        self._task = self.front.booth.spawn(self._serve())
+        elif self._buffer:  # over TLS bytes may come before we do; and who opened the tunnel that
+            self._loop.call_soon(self._go_on)  # they came in leaves its record first
 
     def data_received(self, data: bytes) -> None:
         """Bytes: content of the request being walked, or of the ones after it."""
         if self._linger_since_s:
             return  # only read so that the close does not turn into a reset
         exchange = self._exchange
-        if exchange is not None and not exchange.body.is_over:
+        if exchange is None:
+            if self._buffer:
+                data = self._buffer + data
+            else:
+                self.quiet_since_s = self._loop.time()
+            self._buffer = data
+            self._go_on()
+            return
+        if not exchange.body.is_over:
             data = exchange.body.feed(data)
             if not data:
                 return
-        if not self._buffer:
-            self._buffer = data
-            if exchange is None:
-                self.quiet_since_s = self._loop.time()
-        else:
-            self._buffer += data
-        if exchange is None:
-            self._wake()
-        elif len(self._buffer) > _MAX_WAITING_BYTES:
+        self._buffer = self._buffer + data if self._buffer else data
+        if len(self._buffer) > _MAX_WAITING_BYTES:
             self._pause()
 
     def eof_received(self) -> bool:
@@ -116,7 +117,8 @@ class ClientConnection(asyncio.Protocol):
         if exchange is not None:
             exchange.body.fail(_CUT_SHORT)
             self._loop.call_later(_HALF_CLOSE_GRACE_S, self._stop_walk, exchange)
-        self._wake()
+        else:
+            self._loop.call_soon(self._go_on)
         return not self._linger_since_s
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -128,60 +130,63 @@ class ClientConnection(asyncio.Protocol):
         if exchange is not None:
             exchange.body.fail(BadMessage("The client closed its connection."))
             self._stop_walk(exchange)
-        self._wake()
         self.resume_writing()
 
     def pause_writing(self) -> None:
         """The client reads slowly."""
-        self._writable = self._loop.create_future()
+        self._is_full = True
         if self._flow is not None:
             self._flow.pause()
 
     def resume_writing(self) -> None:
         """It caught up."""
-        writable, self._writable = self._writable, None
-        if writable is not None and not writable.done():
-            writable.set_result(None)
+        self._is_full = False
         if self._flow is not None:
             self._flow.resume()
+        if self._exchange is None:
+            self._loop.call_soon(self._go_on)
 
     # --- the requests -------------------------------------------------------------------
 
-    async def _serve(self) -> None:
-        try:
-            while (exchange := await self._next()) is not None:
-                self._exchange = exchange
-                await self._walk(exchange)
-                if not self._may_go_on(exchange):
-                    break
-                self._exchange = None
-                self.quiet_since_s = self._loop.time()
-                if self._writable is not None:
-                    await self._writable  # answers nobody reads must not pile up
-        finally:
-            self._exchange = None
-            self.leave_tunnel()
-            self._end()
-
-    async def _next(self) -> ClientExchange | None:
-        """The next request, or None when there will be none."""
-        while True:
-            if self._buffer:
-                try:
-                    exchange = self._read_head()
-                except BadMessage as problem:
-                    self._refuse_bytes(problem)
-                    return None
-                if exchange is not None:
-                    return exchange
-            if self._eof or self.is_lost:
-                return None
-            self._resume()
-            self._waiter = self._loop.create_future()
+    def _go_on(self) -> None:
+        """Take the next request, if one has come and nothing holds it back: another that is being
+        walked, or answers nobody reads, which must not pile up."""
+        if self._exchange is not None or self._linger_since_s or self._is_full:
+            return
+        if self._transport is None and not self.is_lost:
+            return  # not there yet, or given away
+        if self._buffer:
             try:
-                await self._waiter
-            finally:
-                self._waiter = None
+                exchange = self._read_head()
+            except BadMessage as problem:
+                self._refuse_bytes(problem)
+                self._finish()
+                return
+            if exchange is not None:
+                self._exchange = exchange
+                self._walk(exchange)
+                return
+        if self._eof or self.is_lost:
+            self._finish()
+        else:
+            self._resume()
+
+    def _walked(self) -> None:
+        """The request that was being walked is over."""
+        exchange = self._exchange
+        if exchange is None or not self._may_go_on(exchange):
+            self._finish()
+            return
+        self._exchange = None
+        self.quiet_since_s = self._loop.time()
+        if self._buffer or self._eof:
+            self._loop.call_soon(self._go_on)  # others first: it may have sent a thousand at once
+
+    def _finish(self) -> None:
+        """There will be no further request."""
+        self._exchange = None
+        self.leave_tunnel()
+        self._end()
 
     def _read_head(self) -> ClientExchange | None:
         buffer = self._buffer
@@ -222,7 +227,7 @@ class ClientConnection(asyncio.Protocol):
         body = ClientBody(framing, self._pause, self._resume)
         return ClientExchange(self, head, body, keeps=keeps)
 
-    async def _walk(self, exchange: ClientExchange) -> None:
+    def _walk(self, exchange: ClientExchange) -> None:
         front = self.front
         booth = front.booth
         call_id = front.next_call_id()
@@ -233,12 +238,17 @@ class ClientConnection(asyncio.Protocol):
             )  # fmt: skip
         except BadMessage as problem:
             exchange.keeps = exchange.keeps and problem.reason is Reason.RUN_ID_REQUIRED
-            refusal = problem.refusal
-            front.refuse(exchange, refusal, call_id, inside=self._inside)
+            self._refuse(exchange, problem.refusal, call_id)
         except Stopped as stop:
-            front.refuse(exchange, stop.refusal, call_id, inside=self._inside)
+            self._refuse(exchange, stop.refusal, call_id)
         else:
-            await handle(booth, exchange, asked.call, asked.gateway_rule)
+            walker = Walker(self._loop, booth.spawn, self._walked)
+            walker.start(handle(booth, exchange, asked.call, asked.gateway_rule, walker.cancel))
+
+    def _refuse(self, exchange: ClientExchange, refusal: Refusal, call_id: str) -> None:
+        """It never becomes a call."""
+        self.front.refuse(exchange, refusal, call_id, inside=self._inside)
+        self._walked()
 
     def _refuse_bytes(self, problem: BadMessage) -> None:
         """What came is no request at all: say so, and close."""
@@ -269,7 +279,7 @@ class ClientConnection(asyncio.Protocol):
     def throttle(self, flow: Flow | None) -> None:
         """See `Exchange.throttle`."""
         self._flow = flow
-        if flow is not None and self._writable is not None:
+        if flow is not None and self._is_full:
             flow.pause()
 
     def _pause(self) -> None:
@@ -281,10 +291,6 @@ class ClientConnection(asyncio.Protocol):
         if self._transport is not None and self._is_paused:
             self._is_paused = False
             self._transport.resume_reading()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
     def give_away(self, head: bytes) -> tuple[asyncio.Transport, bytes]:
         """The transport becomes a tunnel's; this connection is over."""
@@ -308,8 +314,8 @@ class ClientConnection(asyncio.Protocol):
         inner = ClientConnection(self.front, inside)
         transport.set_protocol(inner)
         self.leave_tunnel()
+        inner._buffer = held
         inner.connection_made(transport)
-        inner.data_received(held)
         transport.resume_reading()
 
     def leave_tunnel(self) -> None:
@@ -375,12 +381,11 @@ class ClientConnection(asyncio.Protocol):
             self._unsent = unsent
         elif self._exchange is None:
             quiet_s = now_s - self.quiet_since_s
-            if self._buffer and quiet_s > head_s and self._writable is None:
+            if self._buffer and quiet_s > head_s and not self._is_full:
                 self._refuse_bytes(BadMessage("The request did not come in time.", status=408))
                 self._buffer = b""
                 self._eof = True
                 self._linger_since_s = now_s
-                self._wake()
                 self._close()
             elif not self._buffer and quiet_s > keep_alive_s:
                 self._linger_since_s = now_s  # closing flushes, which may take for ever

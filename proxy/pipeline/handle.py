@@ -22,12 +22,13 @@ nothing, resolved no name and opened no connection.
 """
 
 import asyncio
-import contextlib
+from collections.abc import Callable
 
 from proxy.guards.meter import readable_coding
 from proxy.mcp.request import McpRequest
 from proxy.model.call import Kind, Mode, ToolCall, is_probe_host
 from proxy.model.errors import CLIENT_GONE, BadMessage, Refusal, Stopped, UpstreamFailed
+from proxy.model.promise import into_task
 from proxy.model.reason import Reason
 from proxy.model.record import CallRecord
 from proxy.pipeline.admit import admit
@@ -62,14 +63,16 @@ _BUG = Refusal(
 
 
 async def handle(
-    booth: Booth, exchange: Exchange, call: ToolCall, gateway_rule: ToolRule | None = None
-) -> None:
-    """Walk one call to its end. `gateway_rule` is the tool a gateway path named.
+    booth: Booth, exchange: Exchange, call: ToolCall, gateway_rule: ToolRule | None,
+    cancel: Callable[[], None],
+) -> None:  # fmt: skip
+    """Walk one call to its end. `gateway_rule` is the tool a gateway path named; `cancel` ends
+    this very walk (`Walker.cancel`).
 
     Never raises, except `CancelledError` when the whole process is being stopped.
     """
     record = _open_record(booth, exchange, call)
-    live = LiveCall(call, _this_task(), asyncio.get_running_loop(), booth.spawn)
+    live = LiveCall(call, cancel, asyncio.get_running_loop(), booth.spawn)
     visit = Visit(booth, exchange, call, live, record)
     if booth.tracing is not None:
         continue_trace(booth.tracing, visit)
@@ -89,7 +92,6 @@ async def handle(
         refusal = live.stopped or _DRAINING
         if live.stopped is None:
             raise  # not ours: the process is being stopped
-        _this_task().uncancel()
     except Exception as bug:  # noqa: BLE001 - fail closed: what we did not foresee is a refusal
         booth.report_bug(bug)
         refusal = _BUG
@@ -101,7 +103,6 @@ async def handle(
                 _refuse(visit, refusal)
         finally:
             _close_record(visit)
-    await _absorb_late_stop()
 
 
 async def _walk(visit: Visit, gateway_rule: ToolRule | None) -> None:
@@ -111,6 +112,8 @@ async def _walk(visit: Visit, gateway_rule: ToolRule | None) -> None:
         raise Stopped(_DRAINING)
     if exchange.is_gone:
         raise Stopped(CLIENT_GONE)
+    if call.mode is Mode.CONNECT:
+        await into_task()  # tunnels last, and wait for much
     if is_probe_host(call.target.origin.host) and call.mode is not Mode.GATEWAY:
         await answer_probe(visit)
         return
@@ -238,20 +241,3 @@ def _close_record(visit: Visit) -> None:
     if visit.mcp is not None:
         report_others(visit, visit.mcp)
     booth.report(record, visit.captured_bytes)
-
-
-async def _absorb_late_stop() -> None:
-    """A call that was stopped when it no longer waited for anything has ended by itself; the
-    cancellation must not reach the next request of the same connection."""
-    task = _this_task()
-    while task.cancelling():
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.sleep(0)
-        task.uncancel()
-
-
-def _this_task() -> "asyncio.Task[None]":
-    task = asyncio.current_task()
-    if task is None:
-        raise RuntimeError("a call walks in a task")
-    return task

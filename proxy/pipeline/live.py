@@ -1,7 +1,7 @@
 """The calls under way, and how one is stopped from outside its own line.
 
 A deadline, an operator's switch, a client that went away and a drain that ran out of patience all
-end a call the same way: `stop` with the reason, which cancels the task that walks it. The first
+end a call the same way: `stop` with the reason, which cancels its walk where it waits. The first
 reason is the one that is told.
 """
 
@@ -22,12 +22,12 @@ class LiveCall:
     are `messages` and `mcp_tools`, the full names of the tools they call."""
 
     __slots__ = (
-        "_loop", "_task", "_timer", "call", "deadline_s", "effect", "mcp_tools", "messages",
+        "_cancel", "_loop", "_timer", "call", "deadline_s", "effect", "mcp_tools", "messages",
         "rules", "spawn", "stopped",
     )  # fmt: skip
 
     def __init__(
-        self, call: ToolCall, task: "asyncio.Task[None]", loop: asyncio.AbstractEventLoop,
+        self, call: ToolCall, cancel: Callable[[], None], loop: asyncio.AbstractEventLoop,
         spawn: Spawn,
     ) -> None:  # fmt: skip
         self.call = call
@@ -38,7 +38,7 @@ class LiveCall:
         self.stopped: Refusal | None = None
         self.deadline_s = float("inf")  # monotonic
         self.spawn = spawn
-        self._task = task
+        self._cancel = cancel
         self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
 
@@ -46,7 +46,7 @@ class LiveCall:
         """End the call at its next await; a second reason is ignored."""
         if self.stopped is None:
             self.stopped = refusal
-            self._task.cancel()
+            self._cancel()
 
     def set_deadline(self, deadline_s: float, now_s: float, refusal: Refusal) -> None:
         """Stop the call with `refusal` when the monotonic clock reads `deadline_s`."""

@@ -1,8 +1,11 @@
 """Takes finished records from the event loop and gets them into the log.
 
-The event loop only appends to a queue. A thread looks into it every 50 ms (waking a thread per
-record costs more than the record), redacts, formats and writes. When the log cannot keep up,
-bodies go first and records second; both are counted, and no call ever waits.
+The event loop formats what is light, a few microseconds each, and appends to a queue. A thread
+looks into it every 50 ms (waking a thread per record costs more than the record), redacts and
+formats what is heavy, and writes. Light records are not left to the thread: two threads that both
+compute take the interpreter from each other, which costs several times what the line does. When
+the log cannot keep up, bodies go first and records second; both are counted, and no call ever
+waits.
 """
 
 import errno
@@ -26,9 +29,11 @@ _REST_S = 0.0005
 _LINES_PER_WRITE = 256
 _BYTES_PER_WRITE = 256 * 1024  # formatted lines are held beside the queue, so they are few
 _BASE_BYTES = 1024  # about what a record without captures and path takes
+_LONGEST_LIGHT_PATH = 512
 _HOPELESS = frozenset((errno.EPIPE, errno.EBADF, errno.ENOTCONN, errno.ECONNRESET, errno.ENXIO))
 
-_Entry = tuple[CallRecord, Redactor, int, int]  # ..., bytes of captures, bytes of the rest
+_Heavy = tuple[CallRecord, Redactor, int]  # ..., bytes of captures
+_Entry = tuple[bytes | _Heavy, int]  # a line, or what has to become one; bytes without captures
 
 
 class Recorder:
@@ -55,6 +60,7 @@ class Recorder:
         self._dropped_sink = 0  # writer
         self._dropped_rotation = 0  # writer
         self._format_errors = 0  # writer
+        self._format_errors_light = 0  # event loop
         self._dropped_shutdown = 0  # whoever stops
         self._limit_records = limit_records
         self._limit_bytes = limit_bytes
@@ -84,11 +90,17 @@ class Recorder:
             if taken_bytes:
                 self.budget.give(taken_bytes)
             return
-        held = 0
-        if taken_bytes or record.request is not None or record.result is not None:
-            held = self._settle(record, taken_bytes)
         self._bytes_in += size
-        self._queue.append((record, redactor, held, size))
+        has_captures = record.request is not None or record.result is not None
+        if has_captures or taken_bytes or size > _BASE_BYTES + _LONGEST_LIGHT_PATH:
+            self._queue.append(((record, redactor, self._settle(record, taken_bytes)), size))
+            return
+        try:
+            line = record_line(record, redactor)
+        except Exception:  # noqa: BLE001 - whatever it is, it must cost one record, not the call
+            self._format_errors_light += 1
+            line = minimal_line(record)
+        self._queue.append((line, size))
 
     def _settle(self, record: CallRecord, taken_bytes: int) -> int:
         """Hold exactly what the captures take, or drop them."""
@@ -122,7 +134,7 @@ class Recorder:
             "queue_bytes": self._dropped_bytes,
             "sink_closed": self._dropped_sink,
             "rotated": self._dropped_rotation,
-            "format_error": self._format_errors,
+            "format_error": self._format_errors + self._format_errors_light,
             "shutdown": self._dropped_shutdown,
         }
 
@@ -171,19 +183,25 @@ class Recorder:
             enough = self._pending.size_bytes >= _BYTES_PER_WRITE
             if self._abandoned or enough or not self._queue:
                 return bool(self._pending)
-            record, redactor, held, size = self._queue.popleft()
-            try:
-                line = record_line(record, redactor)
-            except Exception:  # noqa: BLE001 - whatever it is, it must cost one record, not the log
-                self._format_errors += 1
-                line = minimal_line(record)
-            self._pending.add(line)
+            entry, size = self._queue.popleft()
             self._bytes_out += size
-            if held:
-                self.budget.give(held)
-            if held or count % _RECORDS_PER_TURN == _RECORDS_PER_TURN - 1:
+            if isinstance(entry, bytes):
+                self._pending.add(entry)
+                continue
+            self._pending.add(self._heavy_line(*entry))
+            if entry[2] or count % _RECORDS_PER_TURN == _RECORDS_PER_TURN - 1:
                 self._stop.wait(_REST_S)
         return True
+
+    def _heavy_line(self, record: CallRecord, redactor: Redactor, held_bytes: int) -> bytes:
+        try:
+            line = record_line(record, redactor)
+        except Exception:  # noqa: BLE001 - whatever it is, it must cost one record, not the log
+            self._format_errors += 1
+            line = minimal_line(record)
+        if held_bytes:
+            self.budget.give(held_bytes)
+        return line
 
     def _write(self) -> bool:
         """Write pending lines; is everything out?"""

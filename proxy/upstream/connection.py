@@ -12,6 +12,7 @@ from typing import cast
 
 from proxy.model.call import Origin
 from proxy.model.errors import BadMessage, UpstreamFailed
+from proxy.model.promise import Promise
 from proxy.model.reason import Reason
 from proxy.upstream.resolver import Address
 from proxy.wire.body import Decoder, Ends, Framing, decoder_for, response_framing
@@ -56,13 +57,13 @@ class UpstreamConnection(asyncio.Protocol):
         self._wants_upgrade = False
         self._on_interim: Interim | None = None
         self._interims = 0
-        self._answer: asyncio.Future[Answer] | None = None
+        self._answer: Promise[Answer] | None = None
         self._decoder: Decoder | None = None
         self._framing_ends = Ends.AT_ONCE
         self._sink: Sink | None = None
         self._pending: list[bytes] = []
         self._pending_bytes = 0
-        self._ended: asyncio.Future[None] | None = None
+        self._ended: Promise[None] | None = None
         self._failure: UpstreamFailed | None = None
         self._keep = False
         self._closed = False
@@ -86,7 +87,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._decoder is not None:
             self._heard_s = self._loop.time() if self._idle_limit_s else 0.0
             self._take_content(data)
-        elif self._answer is not None and not self._answer.done():
+        elif self._answer is not None and not self._answer.is_settled:
             self._buffer = self._buffer + data if self._buffer else data
             self._read_heads(len(self._buffer) - len(data))
         elif self._wants_upgrade or self._is_opaque:
@@ -118,8 +119,8 @@ class UpstreamConnection(asyncio.Protocol):
         """The connection is gone; whoever waits is told."""
         self._closed = True
         self._keep = False
-        self._fail(UpstreamFailed(Reason.UPSTREAM_RESET, "The upstream closed the connection."))
         self._wake_writer()
+        self._fail(UpstreamFailed(Reason.UPSTREAM_RESET, "The upstream closed the connection."))
 
     def pause_writing(self) -> None:
         """The upstream reads slowly: `drain` waits."""
@@ -133,22 +134,22 @@ class UpstreamConnection(asyncio.Protocol):
 
     def begin(
         self, method: str, *, on_interim: Interim, upgrade: bool, idle_limit_s: float
-    ) -> "asyncio.Future[Answer]":
-        """Expect the answer to a request about to be sent. The future gives the final head, or
+    ) -> Promise[Answer]:
+        """Expect the answer to a request about to be sent. The promise gives the final head, or
         raises `UpstreamFailed`. `idle_limit_s` 0: silence is not watched."""
         self._method = method
         self._on_interim = on_interim
         self._wants_upgrade = upgrade
         self._interims = 0
         self._keep = False
-        self._answer = self._loop.create_future()
+        answer = self._answer = Promise[Answer]()
         if idle_limit_s:
             self._idle_limit_s = idle_limit_s
             self._heard_s = self._loop.time()
             self._idle_timer = self._loop.call_later(idle_limit_s, self._check_idle)
         if self._closed:
             self._fail(UpstreamFailed(Reason.UPSTREAM_RESET, "The upstream closed the connection."))
-        return self._answer
+        return answer
 
     def send(self, data: bytes) -> None:
         """Write; never blocks. Bytes for a connection that is gone are dropped."""
@@ -184,8 +185,8 @@ class UpstreamConnection(asyncio.Protocol):
                     return
                 self._take_interim(head)
         except BadMessage as problem:
-            self._fail(UpstreamFailed(Reason.UPSTREAM_INVALID, f"Invalid answer: {problem}"))
             self.abort()
+            self._fail(UpstreamFailed(Reason.UPSTREAM_INVALID, f"Invalid answer: {problem}"))
 
     def _take_interim(self, head: ResponseHead) -> None:
         self._interims += 1
@@ -221,8 +222,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._pending.clear()
             self._pending_bytes = 0
             answer.is_whole = self._is_over()
-        if not waiting.done():
-            waiting.set_result(answer)
+        if not waiting.is_settled:
+            waiting.keep(answer)
 
     def _is_over(self) -> bool:
         return self._decoder is None and self._failure is None
@@ -232,8 +233,8 @@ class UpstreamConnection(asyncio.Protocol):
         try:
             content, surplus = self._decoder.feed(data)
         except BadMessage as problem:
-            self._fail(UpstreamFailed(Reason.UPSTREAM_INVALID, f"Invalid answer: {problem}"))
             self.abort()
+            self._fail(UpstreamFailed(Reason.UPSTREAM_INVALID, f"Invalid answer: {problem}"))
             return
         if content:
             if self._sink is not None:
@@ -252,8 +253,8 @@ class UpstreamConnection(asyncio.Protocol):
     def _end_content(self) -> None:
         self._decoder = None
         self._stop_idle_timer()
-        if self._ended is not None and not self._ended.done():
-            self._ended.set_result(None)
+        if self._ended is not None and not self._ended.is_settled:
+            self._ended.keep(None)
 
     async def stream(self, sink: Sink) -> None:
         """Hand content to `sink` as it comes, until the message is over.
@@ -268,7 +269,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._apply_pause()
         try:
             if self._decoder is not None:
-                self._ended = self._loop.create_future()
+                self._ended = Promise()
                 if self._failure is not None:
                     raise self._failure
                 await self._ended
@@ -306,8 +307,8 @@ class UpstreamConnection(asyncio.Protocol):
         if left > 0:
             self._idle_timer = self._loop.call_later(left, self._check_idle)
             return
-        self._fail(UpstreamFailed(Reason.TIMEOUT, "The upstream fell silent."))
         self.abort()
+        self._fail(UpstreamFailed(Reason.TIMEOUT, "The upstream fell silent."))
 
     def _stop_idle_timer(self) -> None:
         self._idle_limit_s = 0.0
@@ -354,12 +355,12 @@ class UpstreamConnection(asyncio.Protocol):
     def _fail(self, failure: UpstreamFailed) -> None:
         """The first failure is the one that is told."""
         self._stop_idle_timer()
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(failure)
+        if self._answer is not None and not self._answer.is_settled:
+            self._answer.fail(failure)
         elif self._decoder is not None:
             self._failure = self._failure or failure
-            if self._ended is not None and not self._ended.done():
-                self._ended.set_exception(failure)
+            if self._ended is not None and not self._ended.is_settled:
+                self._ended.fail(failure)
 
     def close(self) -> None:
         """Close it between exchanges. TLS is told its end by an alert (RFC 9112 section 9.8), and

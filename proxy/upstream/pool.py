@@ -16,6 +16,7 @@ from ipaddress import IPv6Address, ip_address
 from proxy.model.call import Origin
 from proxy.model.clock import Clock
 from proxy.model.errors import UpstreamFailed
+from proxy.model.promise import into_task
 from proxy.model.reason import Reason
 from proxy.policy.address import NumericSpelling, judge_address, literal_address
 from proxy.policy.policy import ToolRule
@@ -76,6 +77,7 @@ class Pool:
     ) -> UpstreamConnection:
         """Open a new connection within the rule's connect timeout; `opaque`: never speak TLS on
         it ourselves (a tunnel). Raises `UpstreamFailed`."""
+        await into_task()
         try:
             async with asyncio.timeout(rule.timeouts.connect_s):
                 connection = await self._connect(origin, rule, opaque=opaque)
