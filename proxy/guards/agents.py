@@ -193,7 +193,9 @@ class AgentTable:
                 self._agents[agent.agent_id] = agent
 
     def _today(self) -> int:
-        self._day = max(self._day, int(self._clock.wall() // _DAY_S))
+        day = int(self._clock.wall()) // _DAY_S
+        if day > self._day:
+            self._day = day
         return self._day
 
     def _has_room(self, now_s: float, day: int, limit: int) -> bool:

@@ -62,27 +62,32 @@ def left_amounts(run: Usage, rule: BudgetRule, now_s: float) -> Amounts:
 def left_text(run: Usage, rule: BudgetRule, now_s: float) -> str:
     """`steps=24, tool-calls=11, seconds=57, spend-usd=0.99`: the limits that exist, in that order,
     then tokens and bytes. Seconds are rounded down. Empty without any limit."""
-    parts = []
-    steps, tool_calls, seconds, spend_micros, tokens, byte_count = left_amounts(run, rule, now_s)
-    if steps is not None:
-        parts.append(f"steps={steps}")
-    if tool_calls is not None:
-        parts.append(f"tool-calls={tool_calls}")
-    if seconds is not None:
-        parts.append(f"seconds={int(seconds)}")
-    if spend_micros is not None:
-        parts.append(f"spend-usd={usd(spend_micros)}")
-    if tokens is not None:
-        parts.append(f"tokens={tokens}")
-    if byte_count is not None:
-        parts.append(f"bytes={byte_count}")
-    return ", ".join(parts)
+    text = ""
+    if rule.max_steps is not None:
+        left = rule.max_steps - run.steps
+        text += f", steps={left if left > 0 else 0}"
+    if rule.max_tool_calls is not None:
+        left = rule.max_tool_calls - run.tool_calls
+        text += f", tool-calls={left if left > 0 else 0}"
+    if rule.max_seconds is not None:
+        left = int(rule.max_seconds - now_s + run.started_s)
+        text += f", seconds={left if left > 0 else 0}"
+    if rule.max_spend_micros is not None:
+        left = rule.max_spend_micros - run.spend_micros - run.held_micros
+        text += f", spend-usd={usd(left if left > 0 else 0)}"
+    if rule.max_tokens is not None:
+        left = rule.max_tokens - run.tokens
+        text += f", tokens={left if left > 0 else 0}"
+    if rule.max_bytes is not None:
+        left = rule.max_bytes - run.byte_count
+        text += f", bytes={left if left > 0 else 0}"
+    return text[2:]
 
 
 def warning_text(run: Usage, rule: BudgetRule, now_s: float) -> str | None:
     """`tool-calls 80% used (10 of 12)`: the limit the run is nearest to and the highest `warn_at`
     it has passed, or None. A limit of zero never warns; it refuses."""
-    if not rule.warn_at:
+    if not rule.warn_at or not _may_warn(run, rule.warns_from, now_s):
         return None
     nearest, nearest_share = None, 0.0
     for name, used, limit in _uses(run, rule, now_s):
@@ -94,6 +99,20 @@ def warning_text(run: Usage, rule: BudgetRule, now_s: float) -> str | None:
     name, used, limit = nearest
     percent = f"{round(threshold * 100, 2):g}"
     return f"{name} {percent}% used ({_shown(name, used)} of {_shown(name, limit)})"
+
+
+def _may_warn(run: Usage, lowest: tuple[float, ...], now_s: float) -> bool:
+    """Has any of the amounts reached what the lowest `warn_at` is of its limit? Nearly every answer
+    is told nothing, and that has to be found out for each."""
+    steps, tool_calls, seconds, spend_micros, tokens, byte_count = lowest
+    return (
+        run.steps >= steps
+        or run.tool_calls >= tool_calls
+        or now_s - run.started_s >= seconds
+        or run.spend_micros + run.held_micros >= spend_micros
+        or run.tokens >= tokens
+        or run.byte_count >= byte_count
+    )
 
 
 def used_share(run: Usage, rule: BudgetRule, now_s: float) -> float:

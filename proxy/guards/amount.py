@@ -1,5 +1,6 @@
 """How much one call asks of the budgets, as far as that is known before it is made."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -21,12 +22,8 @@ class Amount(NamedTuple):
     is_step: bool
     calls: int
     cost_micros: int
-    estimate: Estimate = NO_ESTIMATE
-
-    @property
-    def held_micros(self) -> int:
-        """What is reserved of the spend."""
-        return self.cost_micros + self.estimate.micros
+    estimate: Estimate
+    held_micros: int  # what is reserved of the spend
 
     def fits(self, used_micros: int, limit_micros: int) -> bool:
         """Is there room for this in a spend of which so much is used or held?"""
@@ -35,4 +32,12 @@ class Amount(NamedTuple):
         return used_micros + self.cost_micros <= limit_micros
 
 
-FREE = Amount(is_step=False, calls=0, cost_micros=0)
+@lru_cache(maxsize=1024)
+def amount_of(
+    *, is_step: bool, calls: int, cost_micros: int, estimate: Estimate = NO_ESTIMATE
+) -> Amount:
+    """The amounts of a policy's tools are few, and asked for at every call."""
+    return Amount(is_step, calls, cost_micros, estimate, cost_micros + estimate.micros)
+
+
+FREE = amount_of(is_step=False, calls=0, cost_micros=0)

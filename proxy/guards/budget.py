@@ -20,7 +20,7 @@ from proxy.guards.allowance import (
     used_share,
     warning_text,
 )
-from proxy.guards.amount import FREE, NO_ESTIMATE, Amount, Estimate
+from proxy.guards.amount import FREE, NO_ESTIMATE, Amount, Estimate, amount_of
 from proxy.guards.kept import KeptAgent, KeptRun, instant
 from proxy.guards.run_limits import RunLimits
 from proxy.guards.runs import Run, RunTable, run_table_full
@@ -95,12 +95,14 @@ class Ledger:
             rule = run.limits.over(rule)
         if run.is_waiting:
             run.started_s = now_s
-        amount = Amount(kind is Kind.MODEL, calls, cost_micros, estimate)
+        amount = amount_of(
+            is_step=kind is Kind.MODEL, calls=calls, cost_micros=cost_micros, estimate=estimate
+        )
         refusal = run.refuse(rule, amount, now_s)
         if refusal is None and loop_key is not None:
             refusal = run.refuse_loop(rule, loop_key, more_keys)
         verdict: Agent | Refusal | None = refusal
-        if verdict is None and _limits_agents(rule):
+        if verdict is None and rule.limits_agents:
             verdict = self.agents_table.judge(caller.agent_id, rule, amount, now_s)
         if isinstance(verdict, Refusal):
             run.refusals += 1
@@ -245,7 +247,10 @@ class Reservation:
         run.hold(amount)
         if loop_key is not None and rule.loop_limit is not None:
             learn = ledger.runs_table.learn
-            self._loop_keys = tuple(key for key in (loop_key, *more_keys) if learn(run, key))
+            if more_keys:
+                self._loop_keys = tuple(key for key in (loop_key, *more_keys) if learn(run, key))
+            elif learn(run, loop_key):
+                self._loop_keys = (loop_key,)
         if agent is not None:
             ledger.agents_table.charge(agent, amount, now_s)
             self._hour_started_s = agent.hour_started_s
@@ -302,10 +307,6 @@ class Reservation:
     def warning(self) -> str | None:
         """The value of `Toolbooth-Warning`, if a `warn_at` was passed."""
         return warning_text(self._run, self._rule, self._ledger.now_s())
-
-
-def _limits_agents(rule: BudgetRule) -> bool:
-    return rule.max_calls_per_hour is not None or rule.max_spend_micros_per_day is not None
 
 
 def _view(run: Run, rule: BudgetRule, now_s: float) -> RunView:

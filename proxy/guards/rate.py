@@ -1,15 +1,13 @@
-"""Rate limits: leaky buckets (aiolimiter) that a call may wait for, a little, in line.
+"""Rate limits: leaky buckets that a call may wait for, a little, in line.
 
-aiolimiter keeps the level and the timer of the one call at the head of a line. What it does not
-do is done here: a line in which newcomers cannot overtake, the wait known beforehand, a refusal at
-once where that wait is too long, and a bounded number of buckets.
+A level that leaks, a line in which newcomers cannot overtake, the wait known beforehand, a refusal
+at once where that wait is too long, and a bounded number of buckets. Why no library:
+docs/decisions/0001-dependencies.md.
 """
 
 import asyncio
 from collections import OrderedDict
 from math import ceil
-
-from aiolimiter import AsyncLimiter
 
 from proxy.model.call import Caller
 from proxy.model.clock import Clock
@@ -20,36 +18,48 @@ from proxy.policy.policy import RateRule, RateScope
 WAITERS_LIMIT = 1_000  # per bucket
 FULL_RETRY_AFTER_MS = 1_000
 _SWEEP = 2
+_ROUNDING = 1e-9  # of a call: less does not make it wait
 
 
 class _Bucket:
-    """One leaky bucket, its line, and our mirror of its level.
+    """One leaky bucket and its line. `level` is how full it is, as of `checked_s`: it leaks
+    `requests / per_s` a second, and each granted call adds 1."""
 
-    The limiter tells yes or no, but neither how full it is nor how long a wait would be. `level`
-    is that, as of `checked_s`: it leaks `requests / per_s` a second and each granted call adds 1.
-    """
-
-    __slots__ = ("checked_s", "level", "limiter", "line", "per_s", "requests", "waiting")
+    __slots__ = ("checked_s", "level", "line", "per_s", "requests", "waiting")
 
     def __init__(self, rule: RateRule, now_s: float) -> None:
         self.requests = rule.requests
         self.per_s = rule.per_s
-        self.limiter = AsyncLimiter(rule.requests, rule.per_s)
         self.line: asyncio.Lock | None = None  # first come, first served; made when it is needed
         self.waiting = 0
         self.level = 0.0
         self.checked_s = now_s
 
     def leak(self, now_s: float) -> None:
-        rate = self.requests / self.per_s
-        self.level = max(0.0, self.level - (now_s - self.checked_s) * rate)
+        level = self.level - (now_s - self.checked_s) * self.requests / self.per_s
+        self.level = level if level > 0.0 else 0.0
         self.checked_s = now_s
+
+    def has_room(self, now_s: float, calls: int) -> bool:
+        """Is there room for `calls` now?"""
+        self.leak(now_s)
+        return self.level + calls <= self.requests + _ROUNDING
+
+    def take(self, now_s: float, calls: int) -> bool:
+        """Let them in, if there is."""
+        if self.has_room(now_s, calls):
+            self.level += calls
+            return True
+        return False
+
+    def room_in_s(self, calls: int) -> float:
+        """When there will be, if nobody else comes; as of the last look."""
+        return (self.level + calls - self.requests) * self.per_s / self.requests
 
     def wait_s(self, now_s: float, calls: int) -> float:
         """How long `calls` that join the line now would wait; everybody in it goes first."""
         self.leak(now_s)
-        needed = self.level + self.waiting + calls - self.requests
-        return max(0.0, needed * self.per_s / self.requests)
+        return max(0.0, self.room_in_s(self.waiting + calls))
 
     def is_drained(self, now_s: float) -> bool:
         """Untouched for `per_s`, in which any bucket runs empty: a new one would be the same."""
@@ -100,11 +110,8 @@ class RateLimits:
                 FULL_RETRY_AFTER_MS,
             )
         if bucket.requests != rule.requests or bucket.per_s != rule.per_s:
-            bucket = await self._changed(bucket, tool, rule, caller, now_s)
-        bucket.leak(now_s)
-        if bucket.waiting == 0 and bucket.limiter.has_capacity(calls):
-            await bucket.limiter.acquire(calls)  # does not suspend right after has_capacity()
-            bucket.level += calls
+            bucket = self._changed(bucket, tool, rule, caller, now_s)
+        if bucket.waiting == 0 and bucket.take(now_s, calls):
             return None
         refusal = _too_long(bucket, tool, rule, now_s, calls)
         if refusal is not None:
@@ -123,7 +130,7 @@ class RateLimits:
         buckets: what one of them gave cannot be given back when another refuses."""
         now_s = self._clock.monotonic()
         bucket = self._find(tool, rule, caller, now_s)
-        if bucket is None or (bucket.waiting == 0 and bucket.limiter.has_capacity(calls)):
+        if bucket is None or (bucket.waiting == 0 and bucket.has_room(now_s, calls)):
             return None
         return _too_long(bucket, tool, rule, now_s, calls)
 
@@ -137,15 +144,14 @@ class RateLimits:
 
     async def _queue(self, bucket: _Bucket, calls: int) -> None:
         # asyncio.Lock hands over in order of arrival and forgets the cancelled; only its holder
-        # waits on the limiter, so that nobody can slip past when the limiter's timer is due.
+        # waits for the level, so that nobody can slip past when it is low enough.
         if bucket.line is None:
             bucket.line = asyncio.Lock()
         bucket.waiting += calls
         try:
             async with bucket.line:
-                await bucket.limiter.acquire(calls)
-                bucket.leak(self._clock.monotonic())
-                bucket.level += calls
+                while not bucket.take(self._clock.monotonic(), calls):  # noqa: ASYNC110 - time
+                    await asyncio.sleep(bucket.room_in_s(calls))
         finally:
             bucket.waiting -= calls
 
@@ -190,7 +196,7 @@ class RateLimits:
         if not shelf:
             del self._shelves[key]
 
-    async def _changed(
+    def _changed(
         self, old: _Bucket, tool: str, rule: RateRule, caller: Caller, now_s: float
     ) -> _Bucket:
         """A bucket for a changed rule, as full as the old one, in requests.
@@ -200,11 +206,9 @@ class RateLimits:
         """
         old.leak(now_s)
         bucket = _Bucket(rule, now_s)
-        # The mirror may stand above the brim: cutting it off would lose calls at every change
-        # back and forth, and so let them through again.
+        # This may stand above the brim: cutting it off would lose calls at every change back and
+        # forth, and so let them through again.
         bucket.level = old.level + old.waiting
-        brim = min(float(rule.requests), bucket.level)
-        await bucket.limiter.acquire(brim)  # an empty bucket: does not suspend
         who = {RateScope.RUN: caller.run_id, RateScope.AGENT: caller.agent_id}.get(rule.scope, "")
         self._shelves[tool, rule.scope][who] = bucket
         return bucket

@@ -138,7 +138,7 @@ class Run:
                 return _spent(used_micros, rule.max_spend_micros, amount.cost_micros)
         if rule.max_tokens is not None and self.tokens + self.held_tokens >= rule.max_tokens:
             return _used_up(Reason.MAX_TOKENS, f"{rule.max_tokens} tokens")
-        return self.refuse_bytes(rule)
+        return self.refuse_bytes(rule) if rule.max_bytes is not None else None
 
     def refuse_bytes(self, rule: BudgetRule) -> Refusal | None:
         """The same for what uses nothing but bytes."""
@@ -153,12 +153,18 @@ class Run:
         equals among `more_keys`."""
         if rule.loop_limit is None:
             return None
-        loops = self.loops or {}
-        again = Counter((loop_key, *more_keys)) if more_keys else {loop_key: 1}
-        if all(loops.get(key, 0) + count <= rule.loop_limit for key, count in again.items()):
+        loops = self.loops
+        if not more_keys:
+            if loops is None or loops.get(loop_key, 0) < rule.loop_limit:
+                return None
+        elif _all_pass(loops or {}, Counter((loop_key, *more_keys)), rule.loop_limit):
             return None
         self.looped = True
         return _looped()
+
+
+def _all_pass(loops: dict[int, int], again: Counter[int], limit: int) -> bool:
+    return all(loops.get(key, 0) + count <= limit for key, count in again.items())
 
 
 class RunTable:

@@ -20,7 +20,7 @@ from proxy.pipeline.handle import handle
 from proxy.pipeline.walker import Walker
 from proxy.wire.body import NO_CONTENT, Framing, request_framing
 from proxy.wire.forward import nominated
-from proxy.wire.head import RequestHead, find_head_end, parse_request_head
+from proxy.wire.head import RequestHead, Section, find_head_end, parse_request_head
 
 if TYPE_CHECKING:
     from proxy.listeners.front import Front, FrontLimits
@@ -31,7 +31,7 @@ _WRITE_HIGH_BYTES = 256 * 1024
 _HALF_CLOSE_GRACE_S = 1.0  # a client that only half-closed still gets an answer this fast
 _CUT_GRACE_S = 0.5
 _CUT_SHORT = BadMessage("The request's content was cut short.")
-_UNREADABLE = RequestHead("", "", 1, [], {})
+_UNREADABLE = RequestHead("", "", 1, [], {}, Section([], {}))
 _UPPER_A, _UPPER_Z, _LOWER_A, _LOWER_Z = 65, 90, 97, 122
 
 

@@ -18,11 +18,10 @@ from proxy.model.errors import BadMessage
 from proxy.model.reason import Reason
 from proxy.policy.policy import BudgetRule
 from proxy.wire.forward import BAGGAGE_RUN
-from proxy.wire.head import RequestHead, field_values
+from proxy.wire.head import RequestHead, Section, field_values
 from proxy.wire.trace_context import context_of
 
 SHARED = "shared:"
-_MAX_REMEMBERED_BYTES = 256  # of credentials: a run comes back with the same again and again
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/+=~-]{0,127}")
 
 
@@ -31,26 +30,35 @@ def identify(
 ) -> Caller:
     """The caller. `outer` is who opened the tunnel this request came through, if any; what the
     request says itself comes first. Raises `BadMessage`."""
+    return _identify(
+        head.section, rule.run_header, rule.agent_header, rule.reject_missing_run, client_address,
+        outer,
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def _identify(
+    head: Section, run_header: bytes, agent_header: bytes, must_name_run: bool,
+    client_address: str, outer: Caller | None,
+) -> Caller:  # fmt: skip
     named = head.named
     run_id: str | None = None
     if b"proxy-authorization" in named:
-        value = head.value(b"proxy-authorization") or b""
-        read = _remembered_user if len(value) <= _MAX_REMEMBERED_BYTES else _basic_user
-        run_id = read(value)
-    if run_id is None and rule.run_header in named:
-        run_id = _checked(head.value(rule.run_header) or b"", "run id")
+        run_id = _basic_user(head.value(b"proxy-authorization") or b"")
+    if run_id is None and run_header in named:
+        run_id = _checked(head.value(run_header) or b"", "run id")
     if run_id is None and b"baggage" in named:
         run_id = _baggage_run(head)
     if run_id is None and outer is not None and outer.run_given:
         run_id = outer.run_id
-    if run_id is None and rule.reject_missing_run:
+    if run_id is None and must_name_run:
         raise BadMessage(
             "This sidecar wants a run id: put one into the proxy URL as its user name.",
             Reason.RUN_ID_REQUIRED,
         )
     agent_id: str | None = None
-    if rule.agent_header in named:
-        agent_id = _checked(head.value(rule.agent_header) or b"", "agent id")
+    if agent_header in named:
+        agent_id = _checked(head.value(agent_header) or b"", "agent id")
     shared = SHARED + client_address
     if agent_id is None:
         agent_id = outer.agent_id if outer is not None else shared
@@ -85,10 +93,7 @@ def _basic_user(value: bytes) -> str | None:
     return _checked(user, "run id")
 
 
-_remembered_user = lru_cache(maxsize=1024)(_basic_user)
-
-
-def _baggage_run(head: RequestHead) -> str | None:
+def _baggage_run(head: Section) -> str | None:
     """`agent.run_id` of W3C baggage; the first one counts."""
     for value in field_values(head, b"baggage"):
         for member in value.split(b","):

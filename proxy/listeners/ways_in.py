@@ -4,6 +4,7 @@ Everything is read off the raw target; the Host field routes nothing (RFC 9112 s
 can be read in two ways is refused here, before any policy sees it.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from proxy.listeners.identity import identify
@@ -13,7 +14,7 @@ from proxy.model.reason import Reason
 from proxy.policy.match import find_gateway_tool
 from proxy.policy.policy import Policy, ToolRule
 from proxy.wire.forward import check_single_fields
-from proxy.wire.head import RequestHead, field_values
+from proxy.wire.head import RequestHead, Section, field_values
 from proxy.wire.target import (
     check_host_field,
     has_dot_segment,
@@ -50,7 +51,7 @@ def read_call(
     via_token: bytes, inside: Inside | None,
 ) -> Asked:  # fmt: skip
     """Raises `BadMessage` for what is malformed, `Stopped` for a gateway path without a tool."""
-    _check_fields(head, policy, via_token)
+    _check_fields(head.section, head.minor, policy.budgets.identity_headers, via_token)
     outer = inside.caller if inside is not None else None
     caller = identify(head, policy.budgets, client_address, outer)
     rule: ToolRule | None = None
@@ -66,18 +67,20 @@ def read_call(
     return Asked(ToolCall(call_id, mode, head.method, target, caller, started_s), rule)
 
 
-def _check_fields(head: RequestHead, policy: Policy, via_token: bytes) -> None:
-    named = head.named
-    check_single_fields(head, policy.budgets.identity_headers)
-    host = head.value(b"host")
-    if host is None:
-        if head.minor == 1:
-            raise BadMessage("An HTTP/1.1 request needs a Host header.")
-    else:
-        check_host_field(host)
-    if b"expect" in named and (head.value(b"expect") or b"").lower() != b"100-continue":
+@lru_cache(maxsize=1024)
+def _check_fields(
+    section: Section, minor: int, identity: frozenset[bytes], via_token: bytes
+) -> None:
+    """Raise `BadMessage` for fields that can be read in two ways, or not at all."""
+    check_single_fields(section, identity)
+    hosts = field_values(section, b"host")
+    if hosts:
+        check_host_field(hosts[0])
+    elif minor == 1:
+        raise BadMessage("An HTTP/1.1 request needs a Host header.")
+    if any(value.lower() != b"100-continue" for value in field_values(section, b"expect")):
         raise BadMessage("Only `Expect: 100-continue` is understood.", status=417)
-    if b"via" in named and any(via_token in value for value in field_values(head, b"via")):
+    if any(via_token in value for value in field_values(section, b"via")):
         raise BadMessage("This request has been here before: two proxies point at each other.")
 
 

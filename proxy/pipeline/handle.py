@@ -26,7 +26,7 @@ from collections.abc import Callable
 
 from proxy.guards.meter import readable_coding
 from proxy.mcp.request import McpRequest
-from proxy.model.call import Kind, Mode, ToolCall, is_probe_host
+from proxy.model.call import Effect, Kind, Mode, ToolCall, is_probe_host
 from proxy.model.errors import CLIENT_GONE, BadMessage, Refusal, Stopped, UpstreamFailed
 from proxy.model.promise import into_task
 from proxy.model.reason import Reason
@@ -47,10 +47,11 @@ from proxy.pipeline.tracing import continue_trace, end_trace, replace_context
 from proxy.pipeline.tunnel import switch_protocols, tunnel
 from proxy.pipeline.upload import Upload
 from proxy.pipeline.visit import Visit
-from proxy.policy.authorize import authorize, authorize_tunnel
+from proxy.policy.authorize import authorize_tunnel
 from proxy.policy.effect import effect_of
-from proxy.policy.match import find_tool, find_tunnel_tools
+from proxy.policy.match import find_tunnel_tools
 from proxy.policy.policy import ToolRule
+from proxy.policy.route import find_route
 from proxy.wire.forward import Outgoing, baggage_without_run, hops_left, via_of
 
 _DRAINING = Refusal(
@@ -146,18 +147,18 @@ async def _walk(visit: Visit, gateway_rule: ToolRule | None) -> None:
 def _select_and_authorize(visit: Visit, gateway_rule: ToolRule | None) -> None:
     """Which tool, does the policy permit it, and has an operator switched it off?"""
     call, policy, live = visit.call, visit.policy, visit.live
-    origin = call.target.origin
     if call.mode is Mode.CONNECT:
+        origin = call.target.origin
         rules = find_tunnel_tools(policy, origin.host, origin.port)
         refusal = authorize_tunnel(rules, call.target)
+        live.effect = effect_of(rules[0], call.method) if rules else Effect.WRITE
     else:
-        rule = gateway_rule or find_tool(policy, origin, call.method, call.target.path)
-        rules = (rule,) if rule is not None else ()
-        refusal = authorize(rule, call.mode, call.method, call.target)
+        rules, refusal, live.effect = find_route(
+            policy, call.mode, call.method, call.target, gateway_rule
+        )
+    live.rules = rules
     if rules:
         visit.rule = rules[0]
-        live.effect = effect_of(rules[0], call.method)
-    live.rules = rules
     if rules and rules[0].kind is Kind.MCP and call.mode is not Mode.CONNECT:
         visit.mcp = McpRequest(rules[0], call.call_id, refusal)
         return  # a refusal has to wait for the id of what it answers

@@ -9,8 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
+from math import inf
+from typing import NamedTuple
 
-from proxy.model.call import Effect, Kind, Origin
+from proxy.model.call import Effect, Kind, Origin, Target
+from proxy.model.errors import Refusal
 from proxy.policy.path_glob import PathGlobs
 
 Network = IPv4Network | IPv6Network
@@ -181,13 +184,26 @@ class BudgetRule:
     warn_at: tuple[float, ...] = ()
     max_runs: int = 250_000  # distinct runs, and as many agents, remembered at once
     run_retention_s: float = 86_400.0  # a run is forgotten this long after its last call
+    # What every call asks for, made once.
     identity_headers: frozenset[bytes] = field(init=False, repr=False, compare=False)
+    limits_agents: bool = field(init=False, repr=False, compare=False)
+    warns_from: tuple[float, ...] = field(init=False, repr=False, compare=False)  # amounts
 
     def __post_init__(self) -> None:
-        """The two names as a set, which every call asks for twice, made once."""
-        object.__setattr__(
-            self, "identity_headers", frozenset((self.run_header, self.agent_header))
-        )
+        """Derived here and nowhere else, so that it cannot disagree."""
+        names = frozenset((self.run_header, self.agent_header))
+        limits = (self.max_calls_per_hour, self.max_spend_micros_per_day)
+        object.__setattr__(self, "identity_headers", names)
+        object.__setattr__(self, "limits_agents", limits != (None, None))
+        object.__setattr__(self, "warns_from", self._warns_from())
+
+    def _warns_from(self) -> tuple[float, ...]:
+        """What the lowest `warn_at` is of each limit, a little less for want of exact fractions:
+        steps, tool calls, seconds, spend, tokens, bytes; infinite without a limit."""
+        lowest = min(self.warn_at, default=inf) * (1 - 1e-9)
+        limits = (self.max_steps, self.max_tool_calls, self.max_seconds, self.max_spend_micros,
+                  self.max_tokens, self.max_bytes)  # fmt: skip
+        return tuple(lowest * limit if limit else inf for limit in limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,9 +240,19 @@ class ToolIndex:
     anywhere: tuple[tuple[ToolRule, Destination], ...]
 
 
+class Route(NamedTuple):
+    """What a policy says of a request. `rules`: the one tool it is for, or none; `refusal`: why it
+    may not be called."""
+
+    rules: tuple[ToolRule, ...]
+    refusal: Refusal | None
+    effect: Effect
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Policy:
-    """One policy document, compiled. `version` is a digest of the effective document."""
+    """One policy document, compiled. `version` is a digest of the effective document. `routes`:
+    see `proxy.policy.route`."""
 
     version: str
     tools: dict[str, ToolRule]  # catalog entries by name, in order
@@ -237,6 +263,9 @@ class Policy:
     budgets: BudgetRule
     observability: ObservabilityRule
     warnings: tuple[str, ...] = ()
+    routes: dict[tuple[str, Target, ToolRule | None], Route] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def every_rule(self) -> dict[str, ToolRule]:
         """The catalog in order, each MCP server followed by those of its tools that are named

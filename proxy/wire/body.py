@@ -7,11 +7,12 @@ where the message stopped. Chunk extensions and trailers are dropped, never forw
 
 import re
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from proxy.model.errors import BadMessage
 from proxy.model.reason import Reason
-from proxy.wire.head import RequestHead, ResponseHead, field_values, list_tokens
+from proxy.wire.head import RequestHead, ResponseHead, Section, field_values, list_tokens
 
 _CHUNKED_LINE = re.compile(rb"(?i)transfer-encoding:[\t ]*+chunked *")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
@@ -54,15 +55,15 @@ UNTIL_CLOSE = Framing(Ends.BY_CLOSE)
 def request_framing(head: RequestHead) -> Framing:
     """RFC 9112 section 6.3 for requests; anything ambiguous is a `BadMessage`."""
     named = head.named
+    if b"content-length" not in named and b"transfer-encoding" not in named:
+        return NO_CONTENT
     if b"transfer-encoding" in named:
         if head.minor == 0 or b"content-length" in named:
             raise BadMessage("Transfer-Encoding cannot stand here.")
         if not _is_chunked(head):
             raise _other_coding(head)
         return CHUNKED
-    if b"content-length" in named:
-        return _by_length(head)
-    return NO_CONTENT
+    return _by_length(head.section)
 
 
 def response_framing(head: ResponseHead, method: str) -> Framing:
@@ -78,7 +79,7 @@ def response_framing(head: ResponseHead, method: str) -> Framing:
             raise BadMessage("Only the transfer coding `chunked` is understood.")
         return CHUNKED
     if b"content-length" in named:
-        return _by_length(head)
+        return _by_length(head.section)
     return UNTIL_CLOSE
 
 
@@ -104,8 +105,9 @@ def is_length(value: bytes) -> bool:
     return _LENGTH.fullmatch(value) is not None
 
 
-def _by_length(head: RequestHead | ResponseHead) -> Framing:
-    values = field_values(head, b"content-length")
+@lru_cache(maxsize=1024)
+def _by_length(section: Section) -> Framing:
+    values = field_values(section, b"content-length")
     if len(values) != 1 or not is_length(values[0]):
         raise BadMessage("Content-Length is not one number.")
     return Framing(Ends.BY_LENGTH, int(values[0]))

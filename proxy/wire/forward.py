@@ -14,7 +14,14 @@ from functools import lru_cache
 from proxy.model.call import Origin
 from proxy.model.errors import BadMessage
 from proxy.wire.body import Ends, Framing, is_length
-from proxy.wire.head import Field, RequestHead, ResponseHead, field_values, list_tokens
+from proxy.wire.head import (
+    Field,
+    RequestHead,
+    ResponseHead,
+    Section,
+    field_values,
+    list_tokens,
+)
 
 _HOP_BY_HOP = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding",
@@ -35,10 +42,9 @@ _SINGLE = frozenset(
 
 
 _NOTHING: frozenset[bytes] = frozenset()
-_MAX_REMEMBERED_BYTES = 64
 
 
-def check_single_fields(head: RequestHead, ours: frozenset[bytes]) -> None:
+def check_single_fields(head: Section, ours: frozenset[bytes]) -> None:
     """Raise where a field that has one value comes twice; `ours` adds the identity headers."""
     if len(head.named) == len(head.fields):
         return
@@ -51,18 +57,12 @@ def check_single_fields(head: RequestHead, ours: frozenset[bytes]) -> None:
 
 def nominated(head: RequestHead | ResponseHead) -> frozenset[bytes]:
     """The field names that `Connection` makes hop-by-hop (RFC 9110 section 7.6.1)."""
-    line = head.named.get(b"connection")
-    if line is None:
-        return _NOTHING
-    if len(head.named) == len(head.fields) and len(line) <= _MAX_REMEMBERED_BYTES:
-        return _options(line)
-    return frozenset(list_tokens(field_values(head, b"connection")))
+    return _options(head.section) if b"connection" in head.named else _NOTHING
 
 
-@lru_cache(maxsize=256)
-def _options(line: bytes) -> frozenset[bytes]:
-    """The few Connection lines that clients send are read once."""
-    return frozenset(list_tokens([line.partition(b":")[2]]))
+@lru_cache(maxsize=1024)
+def _options(section: Section) -> frozenset[bytes]:
+    return frozenset(list_tokens(field_values(section, b"connection")))
 
 
 def via_of(minor: int, via: bytes) -> bytes:
@@ -107,20 +107,19 @@ class Outgoing:
         replace: dict[bytes, bytes],
         keep_upgrade: bool = True,
     ) -> None:
-        options = nominated(head)
+        if replace:
+            options = nominated(head)
+            lines = _kept_lines(head.section, identity | options | replace.keys())
+            lines.extend(line for line in replace.values() if line)
+            lines.append(via)
+            after = b"\r\n".join(lines)
+        else:
+            after, options = _unchanged(head.section, identity, via)
         self.upgrade = keep_upgrade and wants_websocket(head, options)
-        stops = _REQUEST_STOPS | identity | options | replace.keys()
-        lines = [
-            line
-            for name, line in head.fields
-            if name not in stops and (b"_" not in name or name.replace(b"_", b"-") not in stops)
-        ]
-        lines.extend(line for line in replace.values() if line)
-        lines.append(via)
         if self.upgrade:
-            lines.append(b"Connection: Upgrade\r\nUpgrade: websocket")
+            after += b"\r\nConnection: Upgrade\r\nUpgrade: websocket"
         self._before = f"{head.method} {path} HTTP/1.1\r\nHost: {origin.authority}\r\n".encode()
-        self._after = b"\r\n".join(lines)
+        self._after = after
 
     def head(self, framing: Framing, *, drop_expect: bool = False, trace: bytes = b"") -> bytes:
         """The whole head, empty line included. `trace`: this attempt's traceparent line."""
@@ -140,23 +139,42 @@ class Outgoing:
         return b"%b%b%b\r\n\r\n" % (self._before, after, length)
 
 
+@lru_cache(maxsize=1024)
+def _unchanged(
+    section: Section, identity: frozenset[bytes], via: bytes
+) -> tuple[bytes, frozenset[bytes]]:
+    """The lines that go on where none of them is replaced, ours included, and the options of
+    Connection."""
+    options = _options(section)
+    return b"\r\n".join([*_kept_lines(section, identity | options), via]), options
+
+
+def _kept_lines(section: Section, also_stops: frozenset[bytes]) -> list[bytes]:
+    stops = _REQUEST_STOPS | also_stops
+    return [
+        line
+        for name, line in section.fields
+        if name not in stops and (b"_" not in name or name.replace(b"_", b"-") not in stops)
+    ]
+
+
 def relayed_lines(head: ResponseHead, *, also_drop: frozenset[bytes] = frozenset()) -> list[bytes]:
     """The lines of an upstream's answer that the client gets, framing aside. `also_drop`: names
     of fields that do not hold any more, or that ours take the place of."""
-    named = head.named
-    stops = _RESPONSE_STOPS
-    if b"connection" in named:
-        stops = stops | nominated(head)
-    if also_drop:
-        stops = stops | also_drop
-    lines = [line for name, line in head.fields if name not in stops and name[:10] != b"toolbooth-"]
-    if b"proxy-status" in named:  # only we may say `toolbooth` in it
-        lines = [
-            line
-            for line in lines
-            if not (line[:13].lower() == b"proxy-status:" and b"toolbooth" in line.lower())
-        ]
-    return lines
+    return list(_relayed(head.section, also_drop))
+
+
+@lru_cache(maxsize=1024)
+def _relayed(section: Section, also_drop: frozenset[bytes]) -> tuple[bytes, ...]:
+    stops = _RESPONSE_STOPS | also_drop | _options(section)
+    return tuple(
+        line
+        for name, line in section.fields
+        if name not in stops
+        and name[:10] != b"toolbooth-"
+        # only we may say `toolbooth` in it
+        and not (name == b"proxy-status" and b"toolbooth" in line.lower())
+    )
 
 
 def content_length(fields: list[Field]) -> bytes | None:

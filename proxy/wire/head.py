@@ -6,6 +6,10 @@ parsers: CRLF only, no obs-fold, no space before the colon, no control character
 1.1 only. `tests/wire/test_agreement.py` holds it against h11 and llhttp.
 
 Fields keep their raw line: what is forwarded is what was received, byte for byte.
+
+A client says the same of itself with every request, and so does an origin: most sections have been
+read before. So they are remembered by their bytes, and what follows from one (who calls, what goes
+on upstream) can be remembered by the section.
 """
 
 import re
@@ -20,6 +24,8 @@ MAX_HEAD_BYTES = 64 * 1024  # the empty line included
 MAX_FIELDS = 256
 MAX_TARGET_BYTES = 16 * 1024
 _MAX_METHOD_BYTES = 32
+_MAX_REMEMBERED = 1024
+_MAX_REMEMBERED_BYTES = 2048
 _CR = 13
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
@@ -28,19 +34,35 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80
 _SECTION = re.compile(rb"(?:" + _TOKEN + rb"++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n")
 
 
+class Section:
+    """A field section. `named`: the last line of each name; `fields`: all, in order. Never changed,
+    and equal to itself only, which is what makes it a cheap key."""
+
+    __slots__ = ("fields", "named")
+
+    def __init__(self, fields: list[Field], named: dict[bytes, bytes]) -> None:
+        self.fields = fields
+        self.named = named
+
+    def value(self, name: bytes) -> bytes | None:
+        """The field's value without surrounding white space, or None. `name` in lower case."""
+        line = self.named.get(name)
+        return None if line is None else line[len(name) + 1 :].strip(b" \t")
+
+
 class RequestHead(NamedTuple):
-    """`minor`: 0 or 1 of HTTP/1.x. `named`: the last line of each name; `fields`: all, in order."""
+    """`minor`: 0 or 1 of HTTP/1.x. `fields` and `named`: those of the section."""
 
     method: str
     target: str
     minor: int
     fields: list[Field]
     named: dict[bytes, bytes]
+    section: Section
 
     def value(self, name: bytes) -> bytes | None:
-        """The field's value without surrounding white space, or None. `name` in lower case."""
-        line = self.named.get(name)
-        return None if line is None else line[len(name) + 1 :].strip(b" \t")
+        """See `Section.value`."""
+        return self.section.value(name)
 
 
 class ResponseHead(NamedTuple):
@@ -51,11 +73,11 @@ class ResponseHead(NamedTuple):
     phrase: bytes
     fields: list[Field]
     named: dict[bytes, bytes]
+    section: Section
 
     def value(self, name: bytes) -> bytes | None:
-        """As `RequestHead.value`."""
-        line = self.named.get(name)
-        return None if line is None else line[len(name) + 1 :].strip(b" \t")
+        """See `Section.value`."""
+        return self.section.value(name)
 
 
 def find_head_end(buffer: bytes | bytearray, start: int = 0) -> int:
@@ -97,9 +119,15 @@ def parse_request_head(raw: bytes) -> RequestHead:
         raise BadMessage("No such method.", status=501)
     if len(target) > MAX_TARGET_BYTES:
         raise BadMessage("The request target is too long.", status=414)
-    fields, named = _parse_fields(raw, match.end())
-    # A higher minor version is read as 1.1 (RFC 9110 section 6.2).
-    return RequestHead(method.decode(), target.decode(), min(int(minor), 1), fields, named)
+    section = _section(raw, match.end())
+    return RequestHead(
+        method.decode(),
+        target.decode(),
+        0 if minor == b"0" else 1,  # a higher one is read as 1.1 (RFC 9110 section 6.2)
+        section.fields,
+        section.named,
+        section,
+    )
 
 
 def parse_response_head(raw: bytes) -> ResponseHead:
@@ -107,22 +135,42 @@ def parse_response_head(raw: bytes) -> ResponseHead:
     match = _STATUS_LINE.match(raw)
     if match is None:
         raise BadMessage("The status line is not HTTP/1.1 SP status.")
-    fields, named = _parse_fields(raw, match.end())
-    return ResponseHead(int(match[1]), int(match[2]), match[3] or b"", fields, named)
+    minor, status, phrase = match.groups()
+    section = _section(raw, match.end())
+    return ResponseHead(
+        int(minor), int(status), phrase or b"", section.fields, section.named, section
+    )
 
 
-def _parse_fields(raw: bytes, start: int) -> tuple[list[Field], dict[bytes, bytes]]:
-    if not _SECTION.fullmatch(raw, start):
+_remembered: dict[bytes, Section] = {}
+
+
+def _section(raw: bytes, start: int) -> Section:
+    """From `start` to the end. At most 1,024 sections of up to 2 KiB are remembered, then it starts
+    anew: cheaper than keeping an order."""
+    raw = raw[start:]
+    section = _remembered.get(raw)
+    if section is None:
+        section = _read_section(raw)
+        if len(raw) <= _MAX_REMEMBERED_BYTES:
+            if len(_remembered) >= _MAX_REMEMBERED:
+                _remembered.clear()
+            _remembered[raw] = section
+    return section
+
+
+def _read_section(raw: bytes) -> Section:
+    if not _SECTION.fullmatch(raw):
         raise BadMessage("A header line is not `name: value`.")
-    if len(raw) - start <= 2:
-        return [], {}
-    fields = [(line.partition(b":")[0].lower(), line) for line in raw[start:-4].split(b"\r\n")]
+    if len(raw) <= 2:
+        return Section([], {})
+    fields = [(line.partition(b":")[0].lower(), line) for line in raw[:-4].split(b"\r\n")]
     if len(fields) > MAX_FIELDS:
         raise BadMessage("There are too many header lines.", Reason.HEADERS_TOO_LARGE)
-    return fields, dict(fields)
+    return Section(fields, dict(fields))
 
 
-def field_values(head: RequestHead | ResponseHead, name: bytes) -> list[bytes]:
+def field_values(head: RequestHead | ResponseHead | Section, name: bytes) -> list[bytes]:
     """Every value of a field, in order; an absent one gives an empty list."""
     line = head.named.get(name)
     if line is None:

@@ -15,6 +15,7 @@ from proxy.model.call import Origin, Target
 from proxy.model.errors import BadMessage
 
 _MAX_HOST_CHARS = 253
+_MAX_REMEMBERED_CHARS = 512
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
 _JOINERS = "\u200c\u200d"  # invisible, but some scripts cannot be written without them
@@ -99,14 +100,22 @@ def parse_absolute(raw: str, method: str) -> Target:
 
     An empty path becomes `/` (3.2.1), or `*` for OPTIONS without path and query (3.2.4).
     """
+    read = _remembered_absolute if len(raw) <= _MAX_REMEMBERED_CHARS else _absolute
+    return read(raw, is_options=method == "OPTIONS")
+
+
+def _absolute(raw: str, *, is_options: bool) -> Target:
     match = _ABSOLUTE.fullmatch(raw)
     if match is None:
         raise BadMessage("The target is not an http or https URL without fragment.")
     scheme, authority, path = match[1].lower(), match[2], match[3] or ""
     host, port = split_authority(authority)
     if not path.startswith("/"):
-        path = "*" if method == "OPTIONS" and not path else "/" + path
+        path = "*" if is_options and not path else "/" + path
     return Target(Origin(scheme, host, port or _DEFAULT_PORTS[scheme]), path)
+
+
+_remembered_absolute = lru_cache(maxsize=1024)(_absolute)
 
 
 def parse_connect(raw: str) -> Target:
