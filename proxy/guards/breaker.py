@@ -97,6 +97,13 @@ class Breakers:
         breaker.probe_since_s = now_s
         return None
 
+    def enter(self, key: BreakerKey, rule: BreakerRule) -> Refusal | bool:
+        """`refuse`, and if it does not: is this call the probe?"""
+        breaker = self._breakers.get(key)
+        if breaker is None or breaker.open_until_s is None:
+            return False
+        return self.refuse(key, rule) or self.probing(key)
+
     def record(self, key: BreakerKey, rule: BreakerRule, ok: bool) -> None:
         """The verdict of one attempt (see `counts_as_failure`).
 

@@ -25,7 +25,8 @@ class RollingWindow:
 
     def add(self, now_s: float, total: int, marked: int) -> None:
         """Count `total` events, and `marked` marked ones, at `now_s`."""
-        self.roll(now_s)
+        if int(now_s) != self._tick:
+            self.roll(now_s)
         place = self._tick % WINDOW_S
         self._totals[place] += total
         self._marks[place] += marked

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from proxy.model.errors import BadMessage
-from proxy.wire.body import Framing, decoder_for
+from proxy.wire.body import NO_CONTENT, Framing, decoder_for
 
 _HIGH_BYTES = 64 * 1024  # more than this unread, and the client is asked to wait
 
@@ -91,3 +91,10 @@ class ClientBody:
             self._is_paused = False
             self._on_resume()
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _nothing() -> None:
+    pass
+
+
+EMPTY_BODY = ClientBody(NO_CONTENT, _nothing, _nothing)  # is over, so that nothing changes it

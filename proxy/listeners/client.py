@@ -10,7 +10,7 @@ docs/decisions/0002-own-http-front.md.
 import asyncio
 from typing import TYPE_CHECKING, cast
 
-from proxy.listeners.body import ClientBody
+from proxy.listeners.body import EMPTY_BODY, ClientBody
 from proxy.listeners.exchange import ClientExchange
 from proxy.listeners.ways_in import Inside, read_call
 from proxy.model.errors import CLIENT_GONE, BadMessage, Refusal, Stopped
@@ -224,6 +224,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _exchange_for(self, head: RequestHead, framing: Framing) -> ClientExchange:
         keeps = head.minor == 1 and b"close" not in nominated(head)
+        if framing is NO_CONTENT:
+            return ClientExchange(self, head, EMPTY_BODY, keeps=keeps)
         body = ClientBody(framing, self._pause, self._resume)
         return ClientExchange(self, head, body, keeps=keeps)
 
@@ -252,8 +254,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _refuse_bytes(self, problem: BadMessage) -> None:
         """What came is no request at all: say so, and close."""
-        body = ClientBody(NO_CONTENT, self._pause, self._resume)
-        exchange = ClientExchange(self, _UNREADABLE, body, keeps=False)
+        exchange = ClientExchange(self, _UNREADABLE, EMPTY_BODY, keeps=False)
         refusal = problem.refusal
         self.front.refuse(exchange, refusal, self.front.next_call_id(), inside=self._inside)
 
@@ -334,8 +335,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _turn_away(self) -> None:
         """There are too many connections: say so in one write, without reading."""
-        body = ClientBody(NO_CONTENT, self._pause, self._resume)
-        exchange = ClientExchange(self, _UNREADABLE, body, keeps=False)
+        exchange = ClientExchange(self, _UNREADABLE, EMPTY_BODY, keeps=False)
         refusal = Refusal(Reason.BUSY, "The sidecar has too many connections.", "", 1000)
         self.front.refuse(exchange, refusal, self.front.next_call_id(), inside=None)
         self._end()

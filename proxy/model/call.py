@@ -5,6 +5,7 @@ dataclasses because one of each is made per call, and a frozen dataclass costs f
 """
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 # The name the sidecar itself answers for, and every name below it. RFC 6761 section 6.4: `.invalid`
@@ -58,9 +59,13 @@ class Origin(NamedTuple):
     @property
     def authority(self) -> str:
         """`host[:port]` as a Host field carries it: default port left out, IPv6 in brackets."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        default = 443 if self.scheme == "https" else 80
-        return host if self.port == default else f"{host}:{self.port}"
+        return _authority(*self)
+
+
+@lru_cache(maxsize=1024)
+def _authority(scheme: str, host: str, port: int) -> str:
+    host = f"[{host}]" if ":" in host else host
+    return host if port == (443 if scheme == "https" else 80) else f"{host}:{port}"
 
 
 class Target(NamedTuple):

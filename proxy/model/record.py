@@ -33,43 +33,38 @@ class Capture:
 
 
 class CallRecord:
-    """Mutable while its call walks, then handed to the recorder and never touched again."""
+    """Mutable while its call walks, then handed to the recorder and never touched again. What most
+    calls do not have to say stands with the class: one is made for each call."""
 
-    __slots__ = (
-        "attempts", "call_id", "caller", "client_address", "code", "cost_micros", "detail", "host",
-        "is_usage_unread", "method", "mode", "path", "policy_version", "port", "queue_ms",
-        "request", "request_bytes", "response_bytes", "result", "rule", "sampled", "scheme",
-        "status", "tokens", "tool", "total_ms", "trace", "trace_id", "ts", "upstream_ms",
-    )  # fmt: skip
+    caller: Caller | None = None  # None: the request was too malformed to tell
+    client_address = ""
+    tool = ""
+    method = ""
+    scheme = ""
+    host = ""
+    port = 0
+    path = ""  # raw, with query: shown only redacted
+    code = Reason.INTERNAL_ERROR  # until somebody says better
+    detail = ""
+    rule = ""
+    status = 0  # what the client got; 0: nothing
+    attempts = 0
+    queue_ms = 0.0
+    upstream_ms = 0.0
+    total_ms = 0.0
+    request_bytes = 0
+    response_bytes = 0
+    cost_micros = 0
+    tokens = 0
+    is_usage_unread = False  # a model's answer did not say what it used
+    policy_version = ""
+    sampled = False
+    trace_id = ""
+    trace: Trace | None = None  # where its spans are collected, if they are
+    request: Capture | None = None
+    result: Capture | None = None
 
     def __init__(self, call_id: str, mode: Mode, ts: float) -> None:
         self.call_id = call_id
         self.mode = mode
         self.ts = ts  # wall clock, seconds
-        self.caller: Caller | None = None  # None: the request was too malformed to tell
-        self.client_address = ""
-        self.tool = ""
-        self.method = ""
-        self.scheme = ""
-        self.host = ""
-        self.port = 0
-        self.path = ""  # raw, with query: shown only redacted
-        self.code = Reason.INTERNAL_ERROR  # until somebody says better
-        self.detail = ""
-        self.rule = ""
-        self.status = 0  # what the client got; 0: nothing
-        self.attempts = 0
-        self.queue_ms = 0.0
-        self.upstream_ms = 0.0
-        self.total_ms = 0.0
-        self.request_bytes = 0
-        self.response_bytes = 0
-        self.cost_micros = 0
-        self.tokens = 0
-        self.is_usage_unread = False  # a model's answer did not say what it used
-        self.policy_version = ""
-        self.sampled = False
-        self.trace_id = ""
-        self.trace: Trace | None = None  # where its spans are collected, if they are
-        self.request: Capture | None = None
-        self.result: Capture | None = None

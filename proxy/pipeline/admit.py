@@ -123,7 +123,7 @@ async def _loop_keys(visit: Visit, upload: Upload) -> tuple[int, ...]:
             loop_key(rule.name, "", target.path, host, body)
             for rule, body in zip(request.rules, request.loop_bodies, strict=True)
         )
-    if not await read_early(visit, upload, MAX_KEPT_BYTES):
+    if not upload.is_whole and not await read_early(visit, upload, MAX_KEPT_BYTES):
         return ()
     return (loop_key(visit.rule.name, visit.call.method, target.path, host, upload.kept),)
 

@@ -17,7 +17,7 @@ from proxy.guards.retry import (
     is_retryable_status,
     parse_retry_after,
 )
-from proxy.model.errors import Stopped, UpstreamFailed
+from proxy.model.errors import Refusal, Stopped, UpstreamFailed
 from proxy.model.reason import Reason
 from proxy.pipeline.early import CONTINUE
 from proxy.pipeline.tracing import end_attempt, start_attempt
@@ -121,10 +121,9 @@ async def _attempt_once(
         return await _send_and_wait(visit, outgoing, upload, replays=replays)
     breakers, origin = visit.booth.breakers, visit.call.target.origin
     key = (visit.rule.name, origin.host, origin.port)
-    refusal = breakers.refuse(key, breaker)
-    if refusal is not None:
-        raise Stopped(refusal)
-    is_probe = breakers.probing(key)
+    is_probe = breakers.enter(key, breaker)
+    if isinstance(is_probe, Refusal):
+        raise Stopped(is_probe)
     try:
         connection, answer = await _send_and_wait(visit, outgoing, upload, replays=replays)
     except BaseException as problem:

@@ -45,7 +45,7 @@ from proxy.pipeline.reply import reply
 from proxy.pipeline.sampling import keep_if_slow, sample
 from proxy.pipeline.tracing import continue_trace, end_trace, replace_context
 from proxy.pipeline.tunnel import switch_protocols, tunnel
-from proxy.pipeline.upload import Upload
+from proxy.pipeline.upload import Upload, upload_of
 from proxy.pipeline.visit import Visit
 from proxy.policy.authorize import authorize_tunnel
 from proxy.policy.effect import effect_of
@@ -122,7 +122,7 @@ async def _walk(visit: Visit, gateway_rule: ToolRule | None) -> None:
         await intercept(visit)
         return
     _select_and_authorize(visit, gateway_rule)
-    upload = Upload(exchange.body, visit.live)
+    upload = upload_of(exchange.body, visit.live)
     if visit.mcp is not None:
         await judge_request(visit, upload)
     await admit(visit, upload)
@@ -135,7 +135,7 @@ async def _walk(visit: Visit, gateway_rule: ToolRule | None) -> None:
         exchange.respond(b"HTTP/1.1 200 OK", [exchange.date_line()], b"")
         return
     outgoing = _prepare(visit, upload, hops)
-    if b"expect" not in exchange.head.named:
+    if not upload.is_whole and b"expect" not in exchange.head.named:
         await upload.prefetch()
     connection, answer = await attempt(visit, outgoing, upload)
     if answer.head.status == 101:
@@ -158,7 +158,7 @@ def _select_and_authorize(visit: Visit, gateway_rule: ToolRule | None) -> None:
         )
     live.rules = rules
     if rules:
-        visit.rule = rules[0]
+        visit.select(rules[0])
     if rules and rules[0].kind is Kind.MCP and call.mode is not Mode.CONNECT:
         visit.mcp = McpRequest(rules[0], call.call_id, refusal)
         return  # a refusal has to wait for the id of what it answers

@@ -63,7 +63,7 @@ def _with_secret(
         path, question, query = path.partition("?")
         query = _query_with(query, rule.placeholder_query, rule.placeholder, secret.text)
         path += question + query
-    return head._replace(fields=fields, named=dict(fields)), path
+    return head.with_fields(fields), path
 
 
 def _without_key(field: Field, placeholder: str | None, secret: Secret) -> Field | None:

@@ -45,14 +45,14 @@ def select_intercepted(visit: Visit) -> bool:
     for rule in rules:
         refusal = _refuse(visit, rule)
         if refusal is None:
-            visit.rule = rule
+            visit.select(rule)
             return True
         # What stands against an allowed tool says more than that another is not allowed.
         if told is None or told[0].allowed < rule.allowed:
             told = rule, refusal
     if told is None:
         raise RuntimeError("an intercepted tunnel has at least one tool")
-    visit.rule = told[0]
+    visit.select(told[0])
     raise Stopped(told[1])
 
 

@@ -56,7 +56,7 @@ async def judge_request(visit: Visit, upload: Upload) -> None:
     live.mcp_tools = called(live.rules[0], request.messages)  # reloaded meanwhile, perhaps
     live.effect = effect_of_messages(live.rules[0], request.messages)
     if request.calls:
-        visit.rule = request.strictest_rule
+        visit.select(request.strictest_rule)
         visit.record.tool = request.names[0]
     refusal = request.server_refusal or booth.switches.refuse(
         visit.policy, live.rules, Effect.READ, visit.call.caller

@@ -161,3 +161,53 @@ class Upload:
                 pump.cancel()
                 await asyncio.wait([pump])
         return self.is_sent
+
+
+class _Nothing(Upload):
+    """The content of a call without any. Most have none, so there is one for all of them."""
+
+    def __init__(self) -> None:
+        self.is_sent = True
+
+    @property
+    def kept(self) -> bytes:
+        """See `Upload`, here and below."""
+        return b""
+
+    @property
+    def framing(self) -> Framing:
+        return NO_CONTENT
+
+    @property
+    def is_whole(self) -> bool:
+        return True
+
+    @property
+    def can_repeat(self) -> bool:
+        return True
+
+    def charge_to(self, charge: Callable[[int], None]) -> None:
+        pass
+
+    def capture_to(self, capture: Capture) -> None:
+        pass
+
+    async def keep_whole(self, limit_bytes: int) -> bool:
+        return True
+
+    async def prefetch(self) -> None:
+        pass
+
+    def start(self, connection: UpstreamConnection, head: bytes) -> None:
+        connection.send(head)
+
+    async def stop(self) -> bool:
+        return True
+
+
+_NOTHING = _Nothing()
+
+
+def upload_of(body: RequestBody, live: LiveCall) -> Upload:
+    """What is to be sent on of `body`."""
+    return _NOTHING if body.framing is NO_CONTENT else Upload(body, live)

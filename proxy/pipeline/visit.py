@@ -18,14 +18,17 @@ MAX_STREAMS_PER_RUN = 4  # of one MCP server, open at once
 
 
 class Visit:
-    """Mutable, one a call. `policy` is the snapshot that holds for all of it. `rule` and
-    `reservation` exist once their stage has passed; asking earlier is a bug and raises."""
+    """Mutable, one a call. `policy` is the snapshot that holds for all of it. `rule`, the tool it
+    is for, and `reservation` exist once their stage has passed; asking earlier is a bug and
+    raises."""
 
     __slots__ = (
-        "_reservation", "_rule", "_slots", "booth", "call", "captured_bytes", "exchange",
+        "_reservation", "_slots", "booth", "call", "captured_bytes", "exchange",
         "filter_for", "has_sent", "is_retried_out", "lens", "live", "mcp", "meter", "outcome",
-        "policy", "record", "slow_ms", "stream_idle_s",
+        "policy", "record", "rule", "slow_ms", "stream_idle_s",
     )  # fmt: skip
+
+    rule: ToolRule
 
     def __init__(
         self, booth: Booth, exchange: Exchange, call: ToolCall, live: LiveCall, record: CallRecord
@@ -46,20 +49,12 @@ class Visit:
         self.stream_idle_s = 0.0  # silence allowed on an answer that may outlast the deadline
         self.captured_bytes = 0  # held of the capture budget
         self.slow_ms: int | None = None  # bodies stay only if the call takes at least so long
-        self._rule: ToolRule | None = None
         self._reservation: Reservation | None = None
         self._slots: tuple[str, ...] = ()  # whose places it holds
 
-    @property
-    def rule(self) -> ToolRule:
-        """The tool this call is for."""
-        if self._rule is None:
-            raise RuntimeError("no tool has been selected yet")
-        return self._rule
-
-    @rule.setter
-    def rule(self, rule: ToolRule) -> None:
-        self._rule = rule
+    def select(self, rule: ToolRule) -> None:
+        """This is the tool it is for."""
+        self.rule = rule
         self.record.tool = rule.name
 
     @property

@@ -14,6 +14,9 @@ from proxy.telemetry.redact import Redactor
 from proxy.telemetry.visible import visible_json, visible_line
 
 _MICROS_PER_USD = 1_000_000
+_MOST_REMEMBERED = 1024
+_LONGEST_REMEMBERED_PATH = 256
+_OK = Reason.OK  # an attribute of an enum costs more than a name
 
 
 def record_view(
@@ -23,19 +26,11 @@ def record_view(
     `agent_id` are empty where the request was too malformed to tell; `detail` and `rule` stand
     where the call was not let through, `request` and `result` where captures are.
     """
-    code, caller, text = record.code, record.caller, redactor.line
+    code = record.code
     view: dict[str, object] = {
         "ts": utc_timestamp(record.ts),
         "call_id": record.call_id,
-        "run_id": text(caller.run_id) if caller else "",
-        "agent_id": text(caller.agent_id) if caller else "",
-        "tool": visible_line(record.tool),
-        "mode": record.mode,
-        "method": visible_line(record.method),
-        "scheme": visible_line(record.scheme),
-        "host": text(record.host),
-        "port": record.port,
-        "path": redactor.path(record.path),
+        **_question(record, redactor),
         "code": code,
         "stop_reason": code if MEANINGS[code].stops_run else None,
         "status": record.status,
@@ -51,11 +46,38 @@ def record_view(
         "sampled": record.sampled,
         "trace_id": visible_line(record.trace_id),
     }
-    if code is not Reason.OK:
-        view |= {"detail": text(record.detail), "rule": visible_line(record.rule)}
+    if code is not _OK:
+        view |= {"detail": redactor.line(record.detail), "rule": visible_line(record.rule)}
     if with_captures and record.sampled:
         _add_captures(view, record, redactor)
     return view
+
+
+def _question(record: CallRecord, redactor: Redactor) -> dict[str, object]:
+    """Who asked for what. Agents ask the same again and again, so the redactor remembers."""
+    key = (
+        record.caller, record.tool, record.mode, record.method, record.scheme, record.host,
+        record.port, record.path,
+    )  # fmt: skip
+    question = redactor.questions.get(key)
+    if question is None:
+        caller, text = record.caller, redactor.line
+        question = {
+            "run_id": text(caller.run_id) if caller else "",
+            "agent_id": text(caller.agent_id) if caller else "",
+            "tool": visible_line(record.tool),
+            "mode": record.mode,
+            "method": visible_line(record.method),
+            "scheme": visible_line(record.scheme),
+            "host": text(record.host),
+            "port": record.port,
+            "path": redactor.path(record.path),
+        }
+        if len(record.path) <= _LONGEST_REMEMBERED_PATH:
+            if len(redactor.questions) >= _MOST_REMEMBERED:
+                redactor.questions.clear()
+            redactor.questions[key] = question
+    return question
 
 
 def _add_captures(view: dict[str, object], record: CallRecord, redactor: Redactor) -> None:

@@ -6,6 +6,7 @@ Event loop only.
 
 import asyncio
 from collections import deque
+from copy import copy as shallow_copy
 
 from proxy.model.reason import Reason
 from proxy.model.record import CallRecord
@@ -23,9 +24,7 @@ def without_bodies(record: CallRecord) -> CallRecord:
     2048: the recorder still needs the original."""
     if record.request is None and record.result is None and len(record.path) <= _LONGEST_PATH:
         return record
-    copy = CallRecord(record.call_id, record.mode, record.ts)
-    for name in CallRecord.__slots__:
-        setattr(copy, name, getattr(record, name))
+    copy = shallow_copy(record)
     copy.request = copy.result = None
     if len(copy.path) > _LONGEST_PATH:
         kept = copy.path[:_LONGEST_PATH]  # cut where the redactor can still tell the parts apart

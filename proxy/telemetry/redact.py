@@ -42,12 +42,12 @@ class Redactor:
 
     `rule` comes from the policy; ValueError says which of its patterns is bad. `body_limit_bytes`
     is the size up to which bodies are captured; at most four times that is looked at, after
-    decompression too.
+    decompression too. `questions` is kept by `proxy.telemetry.line`.
     """
 
     __slots__ = (
         "_bodies", "_limit_bytes", "_lines", "_literals", "_matcher", "_names", "_paths",
-        "_rule", "_shortest",
+        "_rule", "_shortest", "questions",
     )  # fmt: skip
 
     def __init__(
@@ -69,6 +69,7 @@ class Redactor:
         # Runs, hosts and paths come again and again; what they look like is remembered.
         self._lines = Memo(lambda value: visible_line(self.text(value)))
         self._paths = Memo(self._path)
+        self.questions: dict[tuple[object, ...], dict[str, object]] = {}
 
     def hiding(self, secrets: tuple[str, ...]) -> "Redactor":
         """The same redactor, which knows these texts for secrets, however they are spelt."""

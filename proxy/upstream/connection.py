@@ -22,6 +22,7 @@ from proxy.wire.head import ResponseHead, find_head_end, parse_response_head
 _MAX_INTERIM = 32  # 1xx answers before one final; a flood of them is an attack
 _MAX_PENDING_BYTES = 256 * 1024
 _WRITE_HIGH_BYTES = 256 * 1024
+_BY_LENGTH, _BY_CLOSE = Ends.BY_LENGTH, Ends.BY_CLOSE  # an attribute of an enum costs more
 
 Interim = Callable[[ResponseHead], None]
 Sink = Callable[[bytes], None]
@@ -142,7 +143,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._wants_upgrade = upgrade
         self._interims = 0
         self._keep = False
-        answer = self._answer = Promise[Answer]()
+        answer: Promise[Answer] = Promise()
+        self._answer = answer
         if idle_limit_s:
             self._idle_limit_s = idle_limit_s
             self._heard_s = self._loop.time()
@@ -203,27 +205,33 @@ class UpstreamConnection(asyncio.Protocol):
         self._wants_upgrade = head.status == 101
         framing = response_framing(head, self._method)
         options = nominated(head)
-        self._keep = (
-            head.minor == 1 and b"close" not in options and framing.ends is not Ends.BY_CLOSE
-        )
+        self._keep = head.minor == 1 and b"close" not in options and framing.ends is not _BY_CLOSE
         answer = Answer(head, framing)
         assert self._answer is not None  # noqa: S101 - only called while an answer is awaited
         waiting = self._answer
         if head.status != 101:
             self._framing_ends = framing.ends
-            self._decoder = decoder_for(framing)
             rest, self._buffer = self._buffer, b""
-            if self._decoder.done:
-                self._keep = self._keep and not rest
-                self._end_content()
-            elif rest:
-                self._take_content(rest)
-            answer.content = b"".join(self._pending)
-            self._pending.clear()
-            self._pending_bytes = 0
-            answer.is_whole = self._is_over()
+            if framing.ends is _BY_LENGTH and len(rest) == framing.length:
+                answer.content, answer.is_whole = rest, True  # as most come: all at once
+                self._stop_idle_timer()
+            else:
+                self._begin_content(answer, rest)
         if not waiting.is_settled:
             waiting.keep(answer)
+
+    def _begin_content(self, answer: Answer, rest: bytes) -> None:
+        """`rest` came with the head."""
+        self._decoder = decoder_for(answer.framing)
+        if self._decoder.done:
+            self._keep = self._keep and not rest
+            self._end_content()
+        elif rest:
+            self._take_content(rest)
+        answer.content = b"".join(self._pending)
+        self._pending.clear()
+        self._pending_bytes = 0
+        answer.is_whole = self._is_over()
 
     def _is_over(self) -> bool:
         return self._decoder is None and self._failure is None
@@ -311,8 +319,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._fail(UpstreamFailed(Reason.TIMEOUT, "The upstream fell silent."))
 
     def _stop_idle_timer(self) -> None:
-        self._idle_limit_s = 0.0
         if self._idle_timer is not None:
+            self._idle_limit_s = 0.0
             self._idle_timer.cancel()
             self._idle_timer = None
 
@@ -330,7 +338,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def finish(self) -> None:
         """Forget the exchange, so that the pool can keep the connection."""
-        self.resume()  # a slow client may have been the last to read from it
+        if self._is_client_slow:
+            self.resume()  # the last to read from it
         self._answer = None
         self._on_interim = None
         self._failure = None

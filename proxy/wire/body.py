@@ -242,8 +242,13 @@ class ChunkedDecoder:
             raise BadMessage("A trailer line is not `name: value`.")
 
 
+_NOTHING = LengthDecoder(0)  # is done, and has nothing to change
+
+
 def decoder_for(framing: Framing) -> Decoder:
     """A fresh decoder; for `AT_ONCE` one that is done already."""
+    if framing is NO_CONTENT:
+        return _NOTHING
     if framing.ends is Ends.BY_CHUNK:
         return ChunkedDecoder()
     if framing.ends is Ends.BY_CLOSE:

@@ -64,6 +64,11 @@ class RequestHead(NamedTuple):
         """See `Section.value`."""
         return self.section.value(name)
 
+    def with_fields(self, fields: list[Field]) -> "RequestHead":
+        """The same with another field section."""
+        section = Section(fields, dict(fields))
+        return self._replace(fields=fields, named=section.named, section=section)
+
 
 class ResponseHead(NamedTuple):
     """`phrase`: the reason phrase as received."""

@@ -24,4 +24,4 @@ def test_a_record_is_an_internal_error_until_somebody_says_better() -> None:
     record = CallRecord("call-1", Mode.ABSOLUTE, 12.5)
     assert record.code is Reason.INTERNAL_ERROR
     assert record.caller is None
-    assert all(hasattr(record, name) for name in CallRecord.__slots__)
+    assert all(hasattr(record, name) for name in CallRecord.__annotations__)
