@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from proxy.listeners.body import ClientBody
-from proxy.listeners.exchange import ClientExchange
+from proxy.listeners.exchange import ClientExchange, reset
 from proxy.listeners.ways_in import Inside, read_call
 from proxy.model.errors import CLIENT_GONE, BadMessage, Refusal, Stopped
 from proxy.model.reason import Reason
@@ -320,9 +320,9 @@ class ClientConnection(asyncio.Protocol):
 
     def cut(self, *, is_reset: bool) -> None:
         """Close in the middle of an answer, so that the client sees it."""
-        if is_reset:
-            self.abort()
-        elif (transport := self._transport) is not None:
+        if (transport := self._transport) is not None and is_reset:
+            reset(transport)
+        elif transport is not None:
             self._close()
             self._loop.call_later(_CUT_GRACE_S, transport.abort)
 
