@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from typing import NamedTuple
 
+from tests.faults import test_connect
 from tests.faults.fault import Fault, FaultTests
 
 
@@ -20,7 +21,9 @@ class Chapter(NamedTuple):
     tests: FaultTests
 
 
-CHAPTERS: tuple[Chapter, ...] = ()
+CHAPTERS: tuple[Chapter, ...] = (
+    Chapter("The way to an upstream", "test_connect.py", test_connect.FAULTS, test_connect.faults),
+)
 
 
 def all_faults() -> tuple[Fault, ...]:
