@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from typing import NamedTuple
 
-from tests.faults import test_connect
+from tests.faults import test_connect, test_dns
 from tests.faults.fault import Fault, FaultTests
 
 
