@@ -57,7 +57,7 @@ def run_on(new_loop: NewLoop, run: Run) -> None:
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(bounded())
-    assert lost == []
+    assert lost == [], lost
 
 
 async def _accept_once() -> None:

@@ -59,7 +59,7 @@ faults = FaultTests()
 
 RETRIED = POLICY.replace("{max: 0}", "{max: 2, backoff_ms: [1, 2]}")
 ANY = POLICY.replace("a.test", "'*.test'")
-IMPATIENT = ANY.replace("connect: 10000", "connect: 100")
+IMPATIENT = ANY.replace("connect: 10000", "connect: 300")
 OTHER = "8.8.8.8"  # as public as PUBLIC
 # Each call has a connection of its own, and so an address to find.
 CLOSING = after_head(OK.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
