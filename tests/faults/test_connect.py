@@ -108,6 +108,15 @@ async def _refused_again() -> None:
         assert [record.attempts for record in world.sidecar.records] == [3, 1]
 
 
+@faults("F01: a tunnel to an address that refuses is a 502 in the answer to its CONNECT")
+async def _refused_tunnel() -> None:
+    async with a_world(calls=["upstream_connect"]) as world:
+        with dialling(world, {PUBLIC: "127.0.0.2"}):
+            got = await world.to_the_end(connect_head("a.test:443"))
+        assert got.startswith(b"HTTP/1.1 502 upstream_connect a\r\n")
+        assert is_told(got, Reason.UPSTREAM_CONNECT)
+
+
 async def reset(connection: OriginConnection) -> None:
     connection.reset()
 
@@ -207,6 +216,15 @@ async def _unanswered_again() -> None:
             ):
                 assert is_told(await world.ask(GET + END), Reason.TIMEOUT)
             assert world.sidecar.records[0].attempts == attempts
+
+
+@faults("F03: so has a tunnel")
+async def _unanswered_tunnel() -> None:
+    async with a_world(policy=with_times(POLICY, connect_ms=60), calls=["timeout"]) as world:
+        with unanswering("127.0.0.2", world.origin.port), dialling(world, {PUBLIC: "127.0.0.2"}):
+            got = await world.to_the_end(connect_head("a.test:443"))
+        assert got.startswith(b"HTTP/1.1 504 timeout a\r\n")
+        assert is_told(got, Reason.TIMEOUT)
 
 
 @faults("F04: a full backlog is a 504 until the breaker opens")

@@ -42,7 +42,8 @@ FAULTS = (
         8,
         "TLS handshake stalls, ends by an alert, offers an old version, is garbage or breaks off",
         "504 when `timeouts_ms.connect` is over, else 502; only what broke off is tried again.",
-        ("timeout", "upstream_tls"),
+        ("timeout", "upstream_tls", "upstream_reset"),
+        "TLS 1.3 misses a client certificate only behind the handshake: `upstream_reset`.",
     ),
     Fault(
         9,
@@ -200,6 +201,17 @@ async def _handshake_over() -> None:
     async with a_world(script, policy=RETRIED, calls=["upstream_tls"]) as world:
         assert is_told(await world.ask(GET_TLS), Reason.UPSTREAM_TLS)
         assert world.sidecar.records[0].attempts == 3
+
+
+@faults("F08: an alert behind the handshake, for want of a client certificate, is a hang-up")
+async def _late_alert() -> None:
+    roots = trustme.CA()
+    server = issued(roots)
+    server.verify_mode = ssl.CERT_REQUIRED
+    roots.configure_trust(server)
+    async with a_tls_world(["upstream_reset"], server, roots) as (world, secure):
+        assert is_told(await world.ask(GET_TLS), Reason.UPSTREAM_RESET)
+        assert secure.heads == []
 
 
 for _how, _end in (("with", "ok"), ("without", "upstream_reset")):
