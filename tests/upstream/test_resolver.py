@@ -67,6 +67,16 @@ async def test_a_look_up_that_cannot_start_fails_and_leaves_no_place_taken() -> 
     assert (len(resolver._pending), resolver._running) == (0, 0)
 
 
+async def test_a_bug_in_a_look_up_is_raised_where_it_is_awaited_and_not_remembered() -> None:
+    answers: list[list[str]] = []
+    resolver = Resolver(SystemClock(), lambda _: answers.pop())
+    with pytest.raises(IndexError):
+        await resolver.resolve("a.test")
+    answers.append(["8.8.4.4"])
+    assert [str(address) for address in await resolver.resolve("a.test")] == ["8.8.4.4"]
+    assert (len(resolver._pending), resolver._running) == (0, 0)
+
+
 def test_an_answer_after_the_loop_has_closed_is_nobodys() -> None:
     release = threading.Event()
 
