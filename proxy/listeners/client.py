@@ -11,7 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from proxy.listeners.body import EMPTY_BODY, ClientBody
-from proxy.listeners.exchange import ClientExchange
+from proxy.listeners.exchange import ClientExchange, reset
 from proxy.listeners.ways_in import Inside, read_call
 from proxy.model.errors import CLIENT_GONE, BadMessage, Refusal, Stopped
 from proxy.model.reason import Reason
@@ -20,12 +20,17 @@ from proxy.pipeline.handle import handle
 from proxy.pipeline.walker import Walker
 from proxy.wire.body import NO_CONTENT, Framing, request_framing
 from proxy.wire.forward import nominated
-from proxy.wire.head import RequestHead, Section, find_head_end, parse_request_head
+from proxy.wire.head import (
+    RequestHead,
+    Section,
+    end_of_empty_lines,
+    find_head_end,
+    parse_request_head,
+)
 
 if TYPE_CHECKING:
     from proxy.listeners.front import Front, FrontLimits
 
-_MAX_EMPTY_BYTES = 16  # of empty lines before a request
 _MAX_WAITING_BYTES = 64 * 1024  # pipelined bytes held while a call walks
 _WRITE_HIGH_BYTES = 256 * 1024
 _HALF_CLOSE_GRACE_S = 1.0  # a client that only half-closed still gets an answer this fast
@@ -33,17 +38,6 @@ _CUT_GRACE_S = 0.5
 _CUT_SHORT = BadMessage("The request's content was cut short.")
 _UNREADABLE = RequestHead("", "", 1, [], {}, Section([], {}))
 _UPPER_A, _UPPER_Z, _LOWER_A, _LOWER_Z = 65, 90, 97, 122
-
-
-def _end_of_empty_lines(buffer: bytes) -> int:
-    """RFC 9112 section 2.2: empty lines before a request are ignored, but not without end. They
-    stay in the buffer until something follows, so that dripping them renews no deadline."""
-    end = 0
-    while buffer.startswith(b"\r\n", end):
-        end += 2
-    if end > _MAX_EMPTY_BYTES:
-        raise BadMessage("There are too many empty lines before the request.")
-    return end
 
 
 class ClientConnection(asyncio.Protocol):
@@ -191,7 +185,7 @@ class ClientConnection(asyncio.Protocol):
     def _read_head(self) -> ClientExchange | None:
         buffer = self._buffer
         if buffer[:1] == b"\r":
-            buffer = buffer[_end_of_empty_lines(buffer) :]
+            buffer = buffer[end_of_empty_lines(buffer) :]
             if buffer in (b"", b"\r"):
                 return None
             self._buffer = buffer
@@ -327,9 +321,9 @@ class ClientConnection(asyncio.Protocol):
 
     def cut(self, *, is_reset: bool) -> None:
         """Close in the middle of an answer, so that the client sees it."""
-        if is_reset:
-            self.abort()
-        elif (transport := self._transport) is not None:
+        if (transport := self._transport) is not None and is_reset:
+            reset(transport)
+        elif transport is not None:
             self._close()
             self._loop.call_later(_CUT_GRACE_S, transport.abort)
 

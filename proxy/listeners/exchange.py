@@ -1,6 +1,8 @@
 """The Exchange over an HTTP/1 connection: how an answer is framed for this client."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 from email.utils import formatdate
 from typing import TYPE_CHECKING
@@ -17,6 +19,8 @@ from proxy.wire.head import RequestHead
 
 if TYPE_CHECKING:
     from proxy.listeners.client import ClientConnection
+
+_AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
 
 
 class ClientExchange:
@@ -134,6 +138,15 @@ class ClientExchange:
         transport, early = self.open_tunnel(head)
         inside = Inside(origin, caller)
         await connection.front.intercept(connection, transport, early, judge, tls, inside)
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Close with a TCP reset. An abort alone ends a connection in order where all was sent, which
+    a client that reads to the close takes for the end of the answer."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None and not transport.is_closing():
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+    transport.abort()
 
 
 class DateLine:

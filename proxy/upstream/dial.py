@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import ssl
+from ipaddress import ip_address
 
 import aiohappyeyeballs
 
@@ -51,14 +52,15 @@ def upstream_tls(trust_file: str | None = None) -> ssl.SSLContext:
 
 
 def tls_failure(error: Exception) -> UpstreamFailed:
-    """Name what is wrong with the upstream's TLS."""
+    """Name what is wrong with the upstream's TLS. A hang-up may be gone at the next try."""
     if isinstance(error, ssl.SSLCertVerificationError):
         words = f"the certificate is not trusted: {error.verify_message}"
     elif isinstance(error, ssl.SSLError):
         words = f"TLS failed: {(error.reason or 'protocol error').lower().replace('_', ' ')}"
     else:
         words = "it hung up during the TLS handshake"
-    return UpstreamFailed(Reason.UPSTREAM_TLS, f"Could not connect: {words}.")
+    hung_up = not isinstance(error, ssl.SSLError)
+    return UpstreamFailed(Reason.UPSTREAM_TLS, f"Could not connect: {words}.", unsent=hung_up)
 
 
 def _words(error: OSError) -> str:
@@ -66,9 +68,20 @@ def _words(error: OSError) -> str:
     return os.strerror(error.errno).lower() if error.errno else "no address answered"
 
 
-def peer_is_this_host(sock: socket.socket) -> bool:
+def peer_of(sock: socket.socket) -> Address:
+    """Whom we are connected to. Raises `UpstreamFailed` where they have reset the connection as
+    soon as it stood: then there is no peer any more."""
+    try:
+        return ip_address(sock.getpeername()[0].partition("%")[0])
+    except OSError:
+        raise UpstreamFailed(
+            Reason.UPSTREAM_RESET, "The upstream closed the connection.", unsent=True
+        ) from None
+
+
+def is_this_host(sock: socket.socket, peer: Address) -> bool:
     """Do both ends of the connection have one address? Then it never left this host."""
-    return bool(sock.getsockname()[0] == sock.getpeername()[0])
+    return ip_address(sock.getsockname()[0].partition("%")[0]) == peer
 
 
 async def connect_transport(

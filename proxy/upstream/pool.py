@@ -11,7 +11,7 @@ import socket
 import ssl
 from collections import OrderedDict
 from collections.abc import Callable
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address
 
 from proxy.model.call import Origin
 from proxy.model.clock import Clock
@@ -21,7 +21,7 @@ from proxy.model.reason import Reason
 from proxy.policy.address import NumericSpelling, judge_address, literal_address
 from proxy.policy.policy import ToolRule
 from proxy.upstream.connection import UpstreamConnection
-from proxy.upstream.dial import connect_transport, dial, peer_is_this_host
+from proxy.upstream.dial import connect_transport, dial, is_this_host, peer_of
 from proxy.upstream.resolver import Address, Resolver
 from proxy.upstream.trust import TrustStore
 
@@ -96,8 +96,8 @@ class Pool:
         addresses = await self._vetted(origin, rule)
         sock = await dial(addresses, origin.port)
         try:
-            self._refuse_ourselves(sock, origin)
-            address = ip_address(sock.getpeername()[0].partition("%")[0])
+            address = peer_of(sock)
+            self._refuse_ourselves(sock, address, origin)
             connection = UpstreamConnection(origin, asyncio.get_running_loop())
             if opaque:
                 connection.expect_tunnel()
@@ -113,9 +113,9 @@ class Pool:
         connection.vetted_by = rule
         return connection
 
-    def _refuse_ourselves(self, sock: socket.socket, origin: Origin) -> None:
+    def _refuse_ourselves(self, sock: socket.socket, peer: Address, origin: Origin) -> None:
         """An interface address of this host is only known for ours once it is connected."""
-        if origin.port in self.own_ports and peer_is_this_host(sock):
+        if origin.port in self.own_ports and is_this_host(sock, peer):
             raise UpstreamFailed(Reason.ADDRESS_DENIED, "That address is this sidecar itself.")
 
     async def _vetted(self, origin: Origin, rule: ToolRule) -> tuple[Address, ...]:

@@ -24,6 +24,7 @@ MAX_HEAD_BYTES = 64 * 1024  # the empty line included
 MAX_FIELDS = 256
 MAX_TARGET_BYTES = 16 * 1024
 _MAX_METHOD_BYTES = 32
+_MAX_EMPTY_BYTES = 16  # of empty lines before a request
 _MAX_REMEMBERED = 1024
 _MAX_REMEMBERED_BYTES = 2048
 _CR = 13
@@ -83,6 +84,17 @@ class ResponseHead(NamedTuple):
     def value(self, name: bytes) -> bytes | None:
         """See `Section.value`."""
         return self.section.value(name)
+
+
+def end_of_empty_lines(buffer: bytes) -> int:
+    """RFC 9112 section 2.2: empty lines before a request are ignored, but not without end. They
+    stay in the buffer until something follows, so that dripping them renews no deadline."""
+    end = 0
+    while buffer.startswith(b"\r\n", end):
+        end += 2
+    if end > _MAX_EMPTY_BYTES:
+        raise BadMessage("There are too many empty lines before the request.")
+    return end
 
 
 def find_head_end(buffer: bytes | bytearray, start: int = 0) -> int:

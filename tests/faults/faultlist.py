@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from typing import NamedTuple
 
+from tests.faults import test_answers, test_connect, test_dns, test_tls
 from tests.faults.fault import Fault, FaultTests
 
 
@@ -20,7 +21,12 @@ class Chapter(NamedTuple):
     tests: FaultTests
 
 
-CHAPTERS: tuple[Chapter, ...] = ()
+CHAPTERS: tuple[Chapter, ...] = (
+    Chapter("Connecting", "test_connect.py", test_connect.FAULTS, test_connect.faults),
+    Chapter("TLS", "test_tls.py", test_tls.FAULTS, test_tls.faults),
+    Chapter("Names", "test_dns.py", test_dns.FAULTS, test_dns.faults),
+    Chapter("Answers", "test_answers.py", test_answers.FAULTS, test_answers.faults),
+)
 
 
 def all_faults() -> tuple[Fault, ...]:

@@ -6,10 +6,16 @@ fails, whatever else it found.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from ipaddress import ip_address
 from pathlib import Path
+from unittest.mock import patch
 
+from proxy.model.reason import MEANINGS, Reason
+from proxy.upstream.dial import dial
+from proxy.upstream.resolver import Address
 from tests.conformance.world import POLICY, World
 from tests.conformance.world import a_world as a_plain_world
 from tests.fakes.origin import Script
@@ -56,3 +62,40 @@ async def until(condition: Condition, within_s: float = SETTLES_WITHIN_S) -> Non
 def open_files() -> int:
     """How many file descriptors this process holds."""
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+@contextmanager
+def dialling(world: World, places: Mapping[str, str]) -> Iterator[list[str]]:
+    """The dial of production, led from public addresses to loopback ones; ports are led as by the
+    world's network. Gives the addresses that it was handed, as they come."""
+    handed: list[str] = []
+
+    async def local(addresses: tuple[Address, ...], port: int) -> socket.socket:
+        handed.extend(map(str, addresses))
+        there = tuple(ip_address(places[str(address)]) for address in addresses)
+        return await dial(there, world.network.leads_to[port])
+
+    with patch("proxy.upstream.pool.dial", local):
+        yield handed
+
+
+@contextmanager
+def unanswering(host: str, port: int) -> Iterator[None]:
+    """Nobody answers a SYN to this loopback address and port: the queue of whoever listens there
+    is full of a connection that is never taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as listening, socket.socket(family) as first:
+        listening.bind((host, port))
+        listening.listen(0)
+        first.connect((host, port))
+        yield
+
+
+def is_told(got: bytes, code: Reason) -> bool:
+    """Is this a whole answer of ours that says `code`?"""
+    head, _, content = got.partition(b"\r\n\r\n")
+    return (
+        head.startswith(b"HTTP/1.1 %d " % MEANINGS[code].status)
+        and b"\r\nToolbooth-Code: %b\r\n" % code.encode() in head
+        and b"\r\nContent-Length: %d" % len(content) in head
+    )

@@ -1,8 +1,10 @@
 """Absolute-form requests through the real data path, against a scripted origin."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
+import uvloop
 
 from proxy.listeners.front import FrontLimits
 from proxy.model.reason import Reason
@@ -395,6 +397,36 @@ async def test_a_truncated_answer_is_visibly_truncated(answer: bytes) -> None:
         assert not got.endswith(b"0\r\n\r\n")
         assert len(origin.connections) == 1
         assert [record.code for record in sidecar.records] == [Reason.UPSTREAM_RESET]
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_client_that_reads_to_the_close_is_reset_in_a_truncated_answer(
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    """An orderly close would be the end of the answer to it."""
+    relayed = asyncio.Event()
+
+    async def script(connection: OriginConnection) -> None:
+        await connection.read_head()
+        await connection.send(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+        )
+        await relayed.wait()
+
+    async def scenario() -> None:
+        async with Origin(script) as origin, Sidecar(policy_text(origin.port)) as sidecar:
+            reader, writer = await sidecar.open()
+            writer.write(f"GET {origin.url}/ HTTP/1.0\r\n\r\n".encode())
+            async with asyncio.timeout(20):
+                assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200 OK\r\n")
+                relayed.set()
+                with pytest.raises(ConnectionResetError):
+                    await reader.read()
+            writer.close()
+            assert [record.code for record in sidecar.records] == [Reason.UPSTREAM_RESET]
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(scenario())
 
 
 async def test_surplus_bytes_poison_nothing() -> None:

@@ -73,6 +73,7 @@ _CATCH_ALL = {
     "telemetry/span_queue.py": "costs one trace, or one batch of them",
     "app/tracing.py": "settings the SDK does not take do not start; a failed export is noted",
     "telemetry/metrics.py": "costs one metric, not the page",
+    "upstream/resolver.py": "what a look-up raises in its thread is raised where it is awaited",
     "control/api.py": "no traceback may leave; it goes to the log",
 }
 

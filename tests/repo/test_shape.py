@@ -47,8 +47,6 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "pipeline/reply.py": _FORWARD,
     "pipeline/upload.py": _FORWARD,
     "pipeline/visit.py": _FORWARD,
-    "upstream/dial.py": _FORWARD,
-    "upstream/resolver.py": _FORWARD,
     "upstream/tunnel.py": _CONNECT,
 }
 # Composition and what people look at: tested as processes, not module by module.
