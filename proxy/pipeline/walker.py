@@ -20,7 +20,7 @@ class Walker:
     """One call's. `on_over` is told once, when the coroutine has ended, however it did. `spawn`
     runs the rest of it as a task."""
 
-    __slots__ = ("_is_cancelled", "_loop", "_on_over", "_promise", "_spawn", "_task", "_walk")
+    __slots__ = ("_is_to_cancel", "_loop", "_on_over", "_promise", "_spawn", "_task", "_walk")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, spawn: Spawn, on_over: Callable[[], None]
@@ -31,7 +31,7 @@ class Walker:
         self._walk: _Walk | None = None  # until it is over
         self._promise: Promise[Any] | None = None
         self._task: asyncio.Task[Any] | None = None  # once it has taken its first step
-        self._is_cancelled = False
+        self._is_to_cancel = False
 
     def start(self, walk: _Walk) -> None:
         """Take the first step."""
@@ -43,13 +43,14 @@ class Walker:
         it has ended by then, it has ended by itself."""
         if self._task is not None:
             self._task.cancel()
-        elif not self._is_cancelled:
-            self._is_cancelled = True  # a task that has not begun looks for this when it does
+        elif not self._is_to_cancel:
+            self._is_to_cancel = True  # a task that has not begun looks for this when it does
             self._loop.call_soon(self._cancel)
 
     def _cancel(self) -> None:
         promise, self._promise = self._promise, None
         if self._walk is not None and promise is not None:
+            self._is_to_cancel = False
             promise.resume = None
             self._step(asyncio.CancelledError())
 
@@ -85,7 +86,8 @@ class Walker:
     async def _go_on(self, walk: _Walk, awaited: object) -> None:
         """The rest of the coroutine, as a task."""
         self._task = asyncio.current_task()
-        if self._is_cancelled and self._task is not None:
+        if self._is_to_cancel and self._task is not None:
+            self._is_to_cancel = False
             self._task.cancel()
         try:
             await _rest(walk, awaited)

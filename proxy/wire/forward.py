@@ -44,7 +44,7 @@ _SINGLE = frozenset(
 _NOTHING: frozenset[bytes] = frozenset()
 
 
-def check_single_fields(head: Section, ours: frozenset[bytes]) -> None:
+def check_single_fields(head: RequestHead | Section, ours: frozenset[bytes]) -> None:
     """Raise where a field that has one value comes twice; `ours` adds the identity headers."""
     if len(head.named) == len(head.fields):
         return

@@ -126,3 +126,39 @@ def test_separators_that_json_allows_are_escaped_as_json() -> None:
 def test_the_minimal_line_holds_nothing_from_outside() -> None:
     line = minimal_line(make_record(ts=float("nan")))
     assert list(json.loads(line)) == ["call_id", "code", "format_error"]
+
+
+def test_the_same_question_again_is_another_line_with_the_same_words() -> None:
+    redactor = Redactor(RedactRule())
+    first = make_record(1, path="/a?token=hunter2")
+    second = make_record(2, path="/a?token=hunter2")
+    second.status = 503
+    lines = [json.loads(record_line(record, redactor)) for record in (first, second)]
+    assert [line["path"] for line in lines] == ["/a?token=[redacted]"] * 2
+    assert [line["call_id"] for line in lines] == ["call-1", "call-2"]
+    assert [line["status"] for line in lines] == [200, 503]
+    assert len(redactor.questions) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("tool", "x"), ("method", "PUT"), ("scheme", "http"), ("host", "h"), ("port", 1),
+     ("path", "/x"), ("mode", Mode.GATEWAY), ("caller", Caller("run-2", "agent-2", True))],
+)  # fmt: skip
+def test_a_question_that_differs_anywhere_is_another_one(name: str, other: object) -> None:
+    redactor = Redactor(RedactRule())
+    record = make_record()
+    before = record_view(record, redactor)
+    setattr(record, name, other)
+    after = record_view(record, redactor)
+    assert after == record_view(record, Redactor(RedactRule()))
+    assert after != before
+
+
+def test_questions_remembered_are_bounded_in_number_and_length() -> None:
+    redactor = Redactor(RedactRule())
+    record_line(make_record(path="/" + "x" * 256), redactor)
+    assert redactor.questions == {}
+    for number in range(1025):
+        record_line(make_record(path=f"/{number}"), redactor)
+    assert len(redactor.questions) == 1

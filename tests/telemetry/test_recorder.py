@@ -67,14 +67,27 @@ class TestWriting:
         sink = ScriptedSink()
         recorder = Recorder(sink)
         recorder.submit(make_record(1), REDACTOR)
-        broken = make_record(2)
-        broken.queue_ms = "hunter2"  # type: ignore[assignment]
-        recorder.submit(broken, REDACTOR)
-        recorder.submit(make_record(3), REDACTOR)
-        assert written_by(recorder) == {"format_error": 1}
-        assert ids(sink.content) == ["call-1", "call-2", "call-3"]
+        for broken in (make_record(2), make_sampled(3)):  # formatted at once, and in the thread
+            broken.queue_ms = "hunter2"  # type: ignore[assignment]
+            recorder.submit(broken, REDACTOR)
+        recorder.submit(make_record(4), REDACTOR)
+        assert written_by(recorder) == {"format_error": 2}
+        assert ids(sink.content) == ["call-1", "call-2", "call-3", "call-4"]
         assert b"hunter2" not in sink.content
         assert json.loads(sink.content.splitlines()[1])["format_error"] is True
+
+    def test_what_is_heavy_is_left_to_the_thread_and_keeps_its_place(self) -> None:
+        sink = ScriptedSink()
+        recorder = Recorder(sink)
+        recorder.submit(make_record(1), REDACTOR)
+        recorder.submit(make_sampled(2), REDACTOR)
+        recorder.submit(make_record(3, path="/" + "x" * 600), REDACTOR)
+        recorder.submit(make_record(4), REDACTOR)
+        assert [isinstance(entry, bytes) for entry, _ in recorder._queue] == [
+            True, False, False, True,
+        ]  # fmt: skip
+        assert written_by(recorder) == {}
+        assert ids(sink.content) == ["call-1", "call-2", "call-3", "call-4"]
 
     def test_stopping_closes_the_sink_and_ends_the_thread(self) -> None:
         sink = ScriptedSink()

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from proxy.model.errors import BadMessage
 from proxy.model.reason import Reason
+from proxy.wire import head as head_module
 from proxy.wire.head import (
     MAX_FIELDS,
     MAX_HEAD_BYTES,
@@ -341,3 +342,38 @@ def test_the_verdict_does_not_depend_on_the_splitting(raw: bytes, places: list[i
         assert split == REFUSED
         assert isinstance(whole, int)
         assert verdict(raw[:whole]) is None
+
+
+def test_a_field_section_that_was_read_before_is_the_same_one() -> None:
+    first = parse_request_head(b"GET /a HTTP/1.1\r\nHost: a.test\r\nX-A: 1\r\n\r\n")
+    again = parse_request_head(b"POST /b HTTP/1.0\r\nHost: a.test\r\nX-A: 1\r\n\r\n")
+    other = parse_request_head(b"GET /a HTTP/1.1\r\nHost: a.test\r\nX-A: 2\r\n\r\n")
+    assert again.section is first.section
+    assert other.section is not first.section
+    assert (again.method, again.target, again.minor) == ("POST", "/b", 0)
+
+
+def test_a_bad_section_is_bad_every_time() -> None:
+    for _ in range(2):
+        with pytest.raises(BadMessage):
+            parse_request_head(b"GET / HTTP/1.1\r\nHost : a.test\r\n\r\n")
+
+
+def test_what_is_remembered_of_sections_is_bounded_in_number_and_length(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(head_module, "_remembered", {})
+    long = b"GET / HTTP/1.1\r\nHost: a.test\r\nX-A: %b\r\n\r\n" % (b"x" * 2048)
+    assert parse_request_head(long).section is not parse_request_head(long).section
+    assert head_module._remembered == {}
+    for number in range(head_module._MAX_REMEMBERED + 1):
+        parse_request_head(b"GET / HTTP/1.1\r\nHost: a.test\r\nX-A: %d\r\n\r\n" % number)
+    assert len(head_module._remembered) == 1
+
+
+def test_a_head_with_other_fields_has_a_section_of_its_own() -> None:
+    head = parse_request_head(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+    changed = head.with_fields([(b"x-a", b"X-A: 1")])
+    assert (changed.value(b"x-a"), changed.value(b"host")) == (b"1", None)
+    assert changed.section is not head.section
+    assert head.value(b"host") == b"a.test"
