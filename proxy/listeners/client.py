@@ -44,9 +44,9 @@ class ClientConnection(asyncio.Protocol):
     """One client. `inside` is set where this is what was found in a tunnel."""
 
     __slots__ = (
-        "_buffer", "_eof", "_exchange", "_flow", "_inside", "_is_full", "_is_paused", "_is_tunnel",
-        "_linger_since_s", "_loop", "_searched", "_transport", "_unsent", "client_address",
-        "front", "is_lost", "quiet_since_s",
+        "_buffer", "_eof", "_exchange", "_flow", "_inside", "_is_full", "_is_over", "_is_paused",
+        "_is_tunnel", "_linger_since_s", "_loop", "_searched", "_transport", "_unsent",
+        "client_address", "front", "is_lost", "quiet_since_s",
     )  # fmt: skip
 
     def __init__(self, front: "Front", inside: Inside | None = None) -> None:
@@ -62,6 +62,7 @@ class ClientConnection(asyncio.Protocol):
         self._eof = False
         self._exchange: ClientExchange | None = None
         self._flow: Flow | None = None
+        self._is_over = False  # no further request is read
         self._is_paused = False
         self._is_tunnel = False
         self._linger_since_s = 0.0
@@ -84,7 +85,7 @@ class ClientConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes: content of the request being walked, or of the ones after it."""
-        if self._linger_since_s:
+        if self._is_over or self._linger_since_s:
             return  # only read so that the close does not turn into a reset
         exchange = self._exchange
         if exchange is None:
@@ -145,10 +146,10 @@ class ClientConnection(asyncio.Protocol):
     def _go_on(self) -> None:
         """Take the next request, if one has come and nothing holds it back: another that is being
         walked, or answers nobody reads, which must not pile up."""
-        if self._exchange is not None or self._linger_since_s or self._is_full:
+        if self._exchange is not None or self._is_over or self._linger_since_s or self._is_full:
             return
         if self._transport is None and not self.is_lost:
-            return  # not there yet, or given away
+            return  # not there yet
         if self._buffer:
             try:
                 exchange = self._read_head()
@@ -177,7 +178,8 @@ class ClientConnection(asyncio.Protocol):
             self._loop.call_soon(self._go_on)  # others first: it may have sent a thousand at once
 
     def _finish(self) -> None:
-        """There will be no further request."""
+        """There will be no further request, whatever has come."""
+        self._is_over = True
         self._exchange = None
         self.leave_tunnel()
         self._end()

@@ -1,6 +1,7 @@
 """Acts are audited before they are done, or not done; a kill is done whatever the audit says."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
@@ -140,12 +141,8 @@ async def test_samples_that_are_forbidden_meanwhile_stay_so(desk: Desk) -> None:
     """The policy may change while the entry is being written."""
 
     def forbid() -> None:
-        desk.policy = desk.policy.__class__(
-            **{
-                **{name: getattr(desk.policy, name) for name in desk.policy.__slots__},
-                "observability": desk.policy.observability.__class__(sampled_tool_results=False),
-            }
-        )
+        without = replace(desk.policy.observability, sampled_tool_results=False)
+        desk.policy = replace(desk.policy, observability=without)
 
     desk.trail.before = forbid
     with pytest.raises(ProblemError) as caught:
