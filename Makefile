@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 MCP1 := $(VENV)/mcp1
 MCP1_STAMP := $(MCP1)/.installed
 
-.PHONY: help demo test unit run check fix bench docs lock clean
+.PHONY: help demo test unit run check fix bench soak docs lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -50,6 +50,9 @@ fix: $(STAMP)  ## format, and mend what the linter can
 
 bench: $(STAMP)  ## CPU per call beside other proxies (installs them below bench/.peers)
 	$(BIN)/python bench/compare.py
+
+soak: $(STAMP)  ## mixed traffic for SECONDS=1800, and what drifts or is lost meanwhile
+	$(BIN)/python bench/soak.py --seconds $(or $(SECONDS),1800) --picture bench/results/soak.svg
 
 lock:  ## resolve pyproject.toml anew into the two requirements files (needs uv)
 	uv pip compile -q --upgrade --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 --extra otel pyproject.toml -o requirements.txt

@@ -30,13 +30,13 @@ class Server(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         pending = self._pending + data if self._pending else data
-        while (end := _request_end(pending)) is not None:
+        while (end := request_end(pending)) is not None:
             self._transport.write(self._answer)
             pending = pending[end:]
         self._pending = pending
 
 
-def _request_end(pending: bytes) -> int | None:
+def request_end(pending: bytes) -> int | None:
     """Where the first request in `pending` ends; None while it is not whole."""
     head_end = pending.find(_HEAD_END)
     if head_end < 0:

@@ -96,10 +96,12 @@ class Settings:
     audit_key: bytes | None
     drain_s: float
     max_connections: int
+    max_per_client: int
     max_tls: int
     budget_overrides: dict[str, str]
     ca_dir: Path | None = None  # where the CA for interception is kept; None: in memory
     tracing: TracingSettings | None = None  # None: no spans
+    memory_soft_bytes: int | None = None  # 0: no mark; None: by the container's limit
 
 
 def client_settings(environ: Mapping[str, str] | None = None) -> ClientSettings:
@@ -148,10 +150,14 @@ def read_settings(
         audit_key=audit_key(env),
         drain_s=_number(env, "TOOLBOOTH_DRAIN_SECONDS", 10.0, highest=3600.0),
         max_connections=int(_number(env, "TOOLBOOTH_MAX_CONNECTIONS", 12_000.0, highest=1e6)),
+        max_per_client=int(
+            _number(env, "TOOLBOOTH_MAX_CONNECTIONS_PER_CLIENT", 10_000.0, highest=1e6)
+        ),
         max_tls=int(_number(env, "TOOLBOOTH_MAX_INTERCEPTED", 512.0, highest=1e6)),
         budget_overrides={name: env[name] for name in _BUDGET_NAMES if env.get(name)},
         ca_dir=client.ca_dir,
         tracing=_tracing(env),
+        memory_soft_bytes=_memory_soft_bytes(env),
     )
 
 
@@ -227,6 +233,12 @@ def _state_path(env: Mapping[str, str]) -> Path | None:
     if place.startswith("//") and not place.startswith("///"):
         raise SettingsError("TOOLBOOTH_STATE: write `sqlite:PATH`; it is a file, not a host.")
     return Path(place)
+
+
+def _memory_soft_bytes(env: Mapping[str, str]) -> int | None:
+    if not env.get("TOOLBOOTH_MEMORY_SOFT_MIB"):
+        return None
+    return int(_number(env, "TOOLBOOTH_MEMORY_SOFT_MIB", 0.0, highest=1e9) * 1024 * 1024)
 
 
 def _ca_dir(env: Mapping[str, str]) -> Path | None:

@@ -27,6 +27,22 @@ def test_defaults_listen_on_loopback_only() -> None:
     assert (settings.log, settings.control_token, settings.drain_s) == ("stdout", None, 10.0)
 
 
+def test_the_soft_mark_of_memory_is_in_bytes_and_unset_is_not_zero() -> None:
+    """Unset asks for the container's limit; 0 turns it off."""
+    assert read_settings(environ={}).memory_soft_bytes is None
+    assert read_settings(environ={"TOOLBOOTH_MEMORY_SOFT_MIB": "0"}).memory_soft_bytes == 0
+    settings = read_settings(environ={"TOOLBOOTH_MEMORY_SOFT_MIB": "400"})
+    assert settings.memory_soft_bytes == 400 * 1024 * 1024
+    with pytest.raises(SettingsError, match="TOOLBOOTH_MEMORY_SOFT_MIB"):
+        read_settings(environ={"TOOLBOOTH_MEMORY_SOFT_MIB": "much"})
+
+
+def test_the_cap_of_one_client() -> None:
+    assert read_settings(environ={}).max_per_client == 10_000
+    settings = read_settings(environ={"TOOLBOOTH_MAX_CONNECTIONS_PER_CLIENT": "20"})
+    assert settings.max_per_client == 20
+
+
 def test_the_directory_of_the_ca_is_for_the_sidecar_and_the_command_line() -> None:
     environ = {"TOOLBOOTH_CA_DIR": "/var/ca"}
     assert read_settings(environ=environ).ca_dir == Path("/var/ca")

@@ -4,14 +4,13 @@ Nothing here is on the path of a call. Each reading is bounded, since the page i
 loop, where the state lives: of the table of runs only the last called are looked at.
 """
 
-import os
 import resource
 from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable
-from pathlib import Path
 
 from proxy.app.assemble import Telemetry
+from proxy.app.memory import STATM, resident_bytes
 from proxy.guards.budget import Ledger
 from proxy.listeners.front import Front
 from proxy.pipeline.booth import Booth
@@ -23,7 +22,6 @@ _LAGS_KEPT = 120  # a minute of them
 _SCOPES = ("all", "writes", "agent", "run", "tool", "policy")
 _SHARES = (0.0, 0.5, 0.8, 0.95, 1.0)
 _SHARE_LABELS = tuple(f"{share:g}" for share in _SHARES)
-_STATM = Path("/proc/self/statm")
 
 
 class Lag:
@@ -66,6 +64,8 @@ def watch_ways(telemetry: Telemetry, booth: Booth, front: Front) -> None:
     watch, pool = telemetry.figures.watch, booth.pool
     watch("toolbooth_client_connections", lambda: len(front))
     watch("toolbooth_client_connections_refused_total", lambda: front.turned_away)
+    watch("toolbooth_memory_refusals_total", lambda: booth.memory.refused)
+    watch("toolbooth_memory_soft_limit_bytes", lambda: booth.memory.mark_bytes)
     watch("toolbooth_upstream_connections", lambda: {"idle": pool.idle_count})
     watch(
         "toolbooth_upstream_connects_total",
@@ -97,12 +97,11 @@ def watch_process(telemetry: Telemetry, lag: Lag) -> None:
     watch("toolbooth_event_loop_lag_seconds", lambda: lag.last_s)
     watch("toolbooth_event_loop_lag_max_seconds", lag.worst_s)
     watch("toolbooth_cpu_seconds_total", _cpu_s)
-    if _STATM.exists():
-        page_bytes = os.sysconf("SC_PAGE_SIZE")
-        watch(
-            "toolbooth_resident_memory_bytes",
-            lambda: int(_STATM.read_text(encoding="ascii").split()[1]) * page_bytes,
-        )
+    watch(
+        "toolbooth_descriptor_limit", lambda: float(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    )
+    if STATM.exists():
+        watch("toolbooth_resident_memory_bytes", resident_bytes)
 
 
 def switches_by_scope(booth: Booth) -> dict[str, float]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from proxy.settings import ListenAddress
 
-_BACKLOG = 1024
+BACKLOG = 1024
 
 
 class ListenError(Exception):
@@ -22,7 +22,7 @@ def bind(what: str, variable: str, address: ListenAddress) -> socket.socket:
         raise ListenError(
             f"The {what} cannot listen on {address}: {reason} ({variable})."
         ) from None
-    sock.listen(_BACKLOG)
+    sock.listen(BACKLOG)
     sock.setblocking(False)
     return sock
 

@@ -10,16 +10,21 @@ from aiohttp import web
 from proxy import __version__
 from proxy.app.assemble import Telemetry, swap_policy
 from proxy.app.audit import AuditTrail
+from proxy.app.descriptors import all_descriptors
 from proxy.app.gauges import Lag, watch_guards, watch_process, watch_records, watch_ways
-from proxy.app.listen import bound_address
+from proxy.app.listen import BACKLOG, bound_address
+from proxy.app.memory import memory_mark, watch_memory
 from proxy.app.reload import Loaded, PolicyKeeper
 from proxy.app.state import State
 from proxy.ca.authority import NoContextError
 from proxy.control.access import Access
 from proxy.control.api import control_app
+from proxy.control.doorkeeper import BACKLOG as OPERATORS_BACKLOG
+from proxy.control.doorkeeper import doorkeeper
 from proxy.control.health import health_app
 from proxy.control.operator import Operator, keep_nothing
 from proxy.control.policies import PolicyEvent
+from proxy.guards.descriptors import Descriptors
 from proxy.listeners.front import Front, FrontLimits
 from proxy.model.call import Mode
 from proxy.model.errors import Refusal
@@ -54,13 +59,12 @@ class Sidecar:
         self._settings = settings
         self._booth = booth
         self._telemetry = telemetry
-        self._front = Front(
-            booth,
-            instance,
-            FrontLimits(max_connections=settings.max_connections, max_tls=settings.max_tls),
-        )
+        descriptors = all_descriptors()
+        booth.pool.descriptors_end = descriptors.upstreams
+        booth.memory = memory_mark(settings.memory_soft_bytes)
+        self._front = Front(booth, instance, _limits(settings, descriptors))
         self._server: asyncio.Server | None = None
-        self._runners: list[web.AppRunner] = []
+        self._operator_ports: list[tuple[asyncio.Server, web.AppRunner]] = []
         self._is_ready = False
         self._lag = Lag()
         self._addresses: dict[str, str] = {}
@@ -84,9 +88,10 @@ class Sidecar:
         access = Access(self._settings.control_token, self._settings.viewer_token, addresses[1])
         await self._serve_app(control_app(self._operator(), access), control)
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._front.connect, sock=proxy)
+        self._server = await loop.create_server(self._front.connect, sock=proxy, backlog=BACKLOG)
         self._booth.spawn(self._front.watch())
         self._booth.spawn(self._measure_lag())
+        self._booth.spawn(watch_memory(self._booth.memory, self._booth.pool.close))
         self._booth.spawn(self._keeper.watch())
         self._keeper.subscribe(self._follow_policy)
         self._booth.spawn(self._trail.watch(self._booth.switches, self._expired))
@@ -126,8 +131,13 @@ class Sidecar:
             app, access_log=None, handle_signals=False, keepalive_timeout=30.0, shutdown_timeout=1.0
         )
         await runner.setup()
-        await web.SockSite(runner, sock).start()
-        self._runners.append(runner)
+        loop = asyncio.get_running_loop()
+        server = runner.server
+        assert server is not None  # noqa: S101 - it has been set up
+        listener = await loop.create_server(
+            doorkeeper(server), sock=sock, backlog=OPERATORS_BACKLOG
+        )
+        self._operator_ports.append((listener, runner))
 
     async def drain(self, grace_s: float, signals: "asyncio.Queue[int]") -> None:
         """Take nothing new; wait until nothing is under way, the grace is over or another signal
@@ -154,7 +164,8 @@ class Sidecar:
         """Close every connection and listener."""
         self._front.abort_all()
         self._booth.pool.close()
-        for runner in reversed(self._runners):
+        for listener, runner in reversed(self._operator_ports):
+            listener.close()
             await runner.cleanup()
 
     def _readiness(self) -> tuple[bool, str]:
@@ -231,6 +242,15 @@ class Sidecar:
         figures.watch("toolbooth_draining", lambda: int(booth.is_draining))
         started_s = booth.clock.wall()
         figures.watch("toolbooth_start_time_seconds", lambda: started_s)
+
+
+def _limits(settings: Settings, descriptors: Descriptors) -> FrontLimits:
+    return FrontLimits(
+        max_connections=settings.max_connections,
+        max_tls=settings.max_tls,
+        max_per_client=settings.max_per_client,
+        descriptors=descriptors,
+    )
 
 
 def policy_keeper(

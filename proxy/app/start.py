@@ -23,6 +23,7 @@ from proxy.app.assemble import Telemetry, build_booth, open_sink, warn_of_missin
 from proxy.app.audit import AuditTrail, open_trail
 from proxy.app.listen import ListenError, bind, bound_address
 from proxy.app.policy_source import is_open_to_all
+from proxy.app.process_log import ProcessLog
 from proxy.app.serve import Sidecar, policy_keeper
 from proxy.app.state import State, open_state
 from proxy.app.tasks import Tasks
@@ -41,13 +42,22 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("toolbooth")
 _RECORDER_FLUSH_S = 3.0
 _SPANS_FLUSH_S = 2.0
+_LOG_FLUSH_S = 2.0
 
 FAILED, BAD_POLICY = 1, 2
 
 
 def run(policy_path: str | None = None) -> int:
     """Serve until a signal; returns the exit code. Prints one clear line when it cannot start."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="toolbooth: %(message)s")
+    log = ProcessLog(sys.stderr.fileno())
+    logging.basicConfig(handlers=[log], level=logging.INFO, format="toolbooth: %(message)s")
+    try:
+        return _run(policy_path, log)
+    finally:
+        log.stop(_LOG_FLUSH_S)
+
+
+def _run(policy_path: str | None, log: ProcessLog) -> int:
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     # It would print malformed requests with a traceback, bytes and all; our own edge answers bugs.
     logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
@@ -78,6 +88,7 @@ def run(policy_path: str | None = None) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             telemetry = Telemetry(policy, recorder, spans.tracing if spans else None)
+            telemetry.figures.watch("toolbooth_log_lines_dropped_total", lambda: log.dropped)
             runner.run(_serve(settings, policy, text, sockets, telemetry, state, authority, trail))
     except StoreError as problem:
         return _cannot_start(str(problem), FAILED)

@@ -10,7 +10,7 @@ docs/decisions/0002-own-http-front.md.
 import asyncio
 from typing import TYPE_CHECKING, cast
 
-from proxy.listeners.body import EMPTY_BODY, ClientBody
+from proxy.listeners.body import EMPTY_BODY, body_of
 from proxy.listeners.exchange import ClientExchange, reset
 from proxy.listeners.ways_in import Inside, read_call
 from proxy.model.errors import CLIENT_GONE, BadMessage, Refusal, Stopped
@@ -78,8 +78,9 @@ class ClientConnection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self.client_address = str(peer[0]) if peer else "local"
         self.quiet_since_s = self._loop.time()
-        if not self.front.admit(self):
-            self._turn_away()
+        refusal = self.front.admit(self, transport)
+        if refusal is not None:
+            self._turn_away(refusal)
         elif self._buffer:  # over TLS bytes may come before we do; and who opened the tunnel that
             self._loop.call_soon(self._go_on)  # they came in leaves its record first
 
@@ -220,9 +221,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _exchange_for(self, head: RequestHead, framing: Framing) -> ClientExchange:
         keeps = head.minor == 1 and b"close" not in nominated(head)
-        if framing is NO_CONTENT:
-            return ClientExchange(self, head, EMPTY_BODY, keeps=keeps)
-        body = ClientBody(framing, self._pause, self._resume)
+        body = body_of(framing, self._pause, self._resume)
         return ClientExchange(self, head, body, keeps=keeps)
 
     def _walk(self, exchange: ClientExchange) -> None:
@@ -297,8 +296,7 @@ class ClientConnection(asyncio.Protocol):
         self._pause()
         transport.write(head)
         self._transport = None
-        self.front.forget(self)
-        self.front.tunnels += 1
+        self.front.become_tunnel(self)
         self._is_tunnel = True
         early, self._buffer = self._buffer, b""
         return transport, early
@@ -319,7 +317,7 @@ class ClientConnection(asyncio.Protocol):
         """It is over, or another connection reads what it carries."""
         if self._is_tunnel:
             self._is_tunnel = False
-            self.front.tunnels -= 1
+            self.front.leave_tunnel(self)
 
     def cut(self, *, is_reset: bool) -> None:
         """Close in the middle of an answer, so that the client sees it."""
@@ -329,14 +327,14 @@ class ClientConnection(asyncio.Protocol):
             self._close()
             self._loop.call_later(_CUT_GRACE_S, transport.abort)
 
-    def _turn_away(self) -> None:
-        """There are too many connections: say so in one write, without reading."""
+    def _turn_away(self, refusal: Refusal) -> None:
+        """There is no room: say so in one write, without reading, unless it is closed already."""
+        if self._transport is None or self._transport.is_closing():
+            return
         exchange = ClientExchange(self, _UNREADABLE, EMPTY_BODY, keeps=False)
-        refusal = Refusal(Reason.BUSY, "The sidecar has too many connections.", "", 1000)
         self.front.refuse(exchange, refusal, self.front.next_call_id(), inside=None)
-        self._end()
-        if self._transport is not None:  # nobody else watches a connection that was not admitted
-            self._loop.call_later(self.front.limits.linger_s, self._transport.abort)
+        self._finish()  # nobody else watches a connection that was not admitted
+        self._loop.call_later(self.front.limits.linger_s, self._transport.abort)
 
     def _end(self) -> None:
         """Close without losing the last answer: bytes still coming in would make the system send
@@ -365,19 +363,22 @@ class ClientConnection(asyncio.Protocol):
     def check(self, now_s: float, limits: "FrontLimits") -> None:
         """Called about once a second."""
         head_s, keep_alive_s, linger_s, stall_s, *_ = limits
-        transport = self._transport
-        if transport is None:
+        if (transport := self._transport) is None:
             return
+        before, unsent = self._unsent, self._backlog_bytes()
+        self._unsent = unsent
         if self._linger_since_s:
-            unsent = self._backlog_bytes()
-            if unsent < self._unsent:  # the client still reads: it gets its answer to the end
+            if unsent < before:  # the client still reads: it gets its answer to the end
                 self._linger_since_s = now_s
             elif now_s - self._linger_since_s > (stall_s if unsent else linger_s):
                 transport.abort()
-            self._unsent = unsent
         elif self._exchange is None:
+            if unsent < before and not self._buffer:
+                self.quiet_since_s = now_s
             quiet_s = now_s - self.quiet_since_s
-            if self._buffer and quiet_s > head_s and not self._is_full:
+            if unsent and quiet_s > stall_s:
+                transport.abort()
+            elif self._buffer and quiet_s > head_s and not self._is_full:
                 self._refuse_bytes(BadMessage("The request did not come in time.", status=408))
                 self._buffer = b""
                 self._eof = True
@@ -385,7 +386,6 @@ class ClientConnection(asyncio.Protocol):
                 self._close()
             elif not self._buffer and quiet_s > keep_alive_s:
                 self._linger_since_s = now_s  # closing flushes, which may take for ever
-                self._unsent = self._backlog_bytes()
                 self._close()
 
     def close_idle(self) -> None:

@@ -3,7 +3,9 @@
 import asyncio
 from typing import NamedTuple
 
+from proxy.guards.descriptors import Descriptors
 from proxy.listeners.client import ClientConnection
+from proxy.listeners.crowd import Crowd
 from proxy.listeners.exchange import ClientExchange, DateLine
 from proxy.listeners.identity import identify
 from proxy.listeners.intercept import end_tls
@@ -20,6 +22,7 @@ from proxy.upstream.tunnel import Judge
 from proxy.wire.trace_context import context_of
 
 _CHECK_EVERY_S = 1.0
+_HURRIED_S = 5.0  # of silence or of a stalled answer, while there is no room for others
 
 _TLS_BUSY = Refusal(
     Reason.BUSY, "The sidecar has too many intercepted connections; close some.", "", 1000
@@ -28,10 +31,12 @@ _TLS_BUSY = Refusal(
 
 class FrontLimits(NamedTuple):
     """Seconds, and counts. `head_s` runs from a head's first byte to its last, however slowly
-    they drip (slowloris); `keep_alive_s` bounds the silence before one. A connection that ends
-    is read on for `linger_s`, and given `stall_s` at a time to take the rest of its last answer.
-    `max_tls`: connections whose TLS ends here; each may hold half a megabyte of buffers, for
-    nothing that a budget would count."""
+    they drip (slowloris); `keep_alive_s` bounds the silence before one. A client may take
+    `stall_s` at a time for the rest of an answer whose call is over. A connection that ends is
+    read on for `linger_s`.
+    `max_per_client`: connections of one address. `max_tls`: connections whose TLS ends here; each
+    may hold half a megabyte of buffers, for nothing that a budget would count. `descriptors`: the
+    open files that clients must not take."""
 
     head_s: float = 10.0
     keep_alive_s: float = 75.0
@@ -39,6 +44,8 @@ class FrontLimits(NamedTuple):
     stall_s: float = 30.0
     max_connections: int = 12_000
     max_tls: int = 512
+    max_per_client: int = 10_000
+    descriptors: Descriptors = Descriptors()
 
 
 class Front:
@@ -52,7 +59,9 @@ class Front:
         self.turned_away = 0
         self.tunnels = 0  # connections that have become tunnels
         self.ended_tls = 0  # of those, or in a handshake: whose TLS ends here
+        self._turned_away_before = 0  # as of the last look
         self._connections: set[ClientConnection] = set()
+        self._crowd = Crowd()
         self._call_prefix = f"{instance}-"
         self._calls = 0
         self._date = DateLine()
@@ -64,13 +73,21 @@ class Front:
         """The protocol factory of the listening socket."""
         return ClientConnection(self)
 
-    def admit(self, connection: ClientConnection) -> bool:
-        """Take in a connection, unless there are too many."""
-        if len(self._connections) + self.tunnels >= self.limits.max_connections:
-            self.turned_away += 1
-            return False
-        self._connections.add(connection)
-        return True
+    def admit(
+        self, connection: ClientConnection, transport: asyncio.BaseTransport
+    ) -> Refusal | None:
+        """Take in a connection, or say why not. One too many even for that is closed."""
+        sock = transport.get_extra_info("socket")
+        descriptor = sock.fileno() if sock is not None else 0
+        refusal = self._crowd.refuse(connection.client_address, descriptor, self.limits)
+        if refusal is None:
+            self._connections.add(connection)
+            self._crowd.enter(connection.client_address)
+            return None
+        self.turned_away += 1
+        if descriptor >= self.limits.descriptors.answers:
+            connection.abort()
+        return refusal
 
     def check_room_for_tls(self) -> None:
         """Raises `Stopped` with `busy` where no more TLS can be ended."""
@@ -79,8 +96,21 @@ class Front:
             raise Stopped(_TLS_BUSY)
 
     def forget(self, connection: ClientConnection) -> None:
-        """It is gone, or has become a tunnel."""
-        self._connections.discard(connection)
+        """It is gone."""
+        if connection in self._connections:
+            self._connections.remove(connection)
+            self._crowd.leave(connection.client_address)
+
+    def become_tunnel(self, connection: ClientConnection) -> None:
+        """It is a client's still, but not for us to read."""
+        self.forget(connection)
+        self._crowd.enter(connection.client_address)
+        self.tunnels += 1
+
+    def leave_tunnel(self, connection: ClientConnection) -> None:
+        """The tunnel is over, or another connection reads what it carries."""
+        self.tunnels -= 1
+        self._crowd.leave(connection.client_address)
 
     def next_call_id(self) -> str:
         """Unique within and across processes, without the price of a UUID."""
@@ -145,9 +175,22 @@ class Front:
 
     async def _check_all(self) -> None:
         now_s = asyncio.get_running_loop().time()
+        limits = self._limits_now()
         for connection in tuple(self._connections):
-            connection.check(now_s, self.limits)
+            connection.check(now_s, limits)
         self.booth.pool.sweep()
+
+    def _limits_now(self) -> FrontLimits:
+        """Those who only keep a connection, or an answer they do not read, make room while others
+        find none."""
+        is_crowded = self.turned_away > self._turned_away_before or self.booth.memory.is_over
+        self._turned_away_before = self.turned_away
+        if not is_crowded:
+            return self.limits
+        return self.limits._replace(
+            keep_alive_s=min(_HURRIED_S, self.limits.keep_alive_s),
+            stall_s=min(_HURRIED_S, self.limits.stall_s),
+        )
 
     def close_idle(self) -> None:
         """Shutting down: connections without a call under way are closed."""

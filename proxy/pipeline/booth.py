@@ -8,6 +8,7 @@ from proxy.ca.authority import Authority
 from proxy.guards.breaker import Breakers
 from proxy.guards.budget import Ledger
 from proxy.guards.concurrency import Slots
+from proxy.guards.memory import MemoryMark
 from proxy.guards.places import Places
 from proxy.guards.rate import RateLimits
 from proxy.guards.retry import RetryBudgets
@@ -30,10 +31,10 @@ class Booth:
 
     `report` is told of each finished call, once, and how many bytes it holds of `captures`.
     `spawn` runs background work in the app's task group. `spotlight` shows more of some calls for
-    a while. `early` holds the places of content
-    that is read before its call is admitted. `via` is our Via line, with a token that
-    names this process. `sightings` is what clients of the probe host have shown of themselves.
-    `tracing` is there where spans are exported.
+    a while. `early` holds the places of content that is read before its call is admitted. `memory`
+    refuses calls above its mark. `via` is our Via line, with a token that names this process.
+    `sightings` is what clients of the probe host have shown of themselves. `tracing` is there
+    where spans are exported.
     """
 
     policy: Policy
@@ -55,6 +56,7 @@ class Booth:
     authority: Authority
     tracing: Tracing | None = None
     early: Places = field(default_factory=Places)
+    memory: MemoryMark = field(default_factory=MemoryMark)
     spotlight: Spotlight = field(default_factory=Spotlight)
     live: LiveCalls = field(default_factory=LiveCalls)
     is_draining: bool = False

@@ -111,6 +111,8 @@ async def _walk(visit: Visit, gateway_rule: ToolRule | None) -> None:
     booth, call, exchange = visit.booth, visit.call, visit.exchange
     if booth.is_draining:
         raise Stopped(_DRAINING)
+    if booth.memory.is_over:
+        _refuse_for_memory(booth)
     if exchange.is_gone:
         raise Stopped(CLIENT_GONE)
     if call.mode is Mode.CONNECT:
@@ -142,6 +144,12 @@ async def _walk(visit: Visit, gateway_rule: ToolRule | None) -> None:
         await switch_protocols(visit, connection, answer)
     else:
         await relay(visit, connection, answer, upload)
+
+
+def _refuse_for_memory(booth: Booth) -> None:
+    refusal = booth.memory.refuse(len(booth.live), booth.clock.monotonic())
+    if refusal is not None:
+        raise Stopped(refusal)
 
 
 def _select_and_authorize(visit: Visit, gateway_rule: ToolRule | None) -> None:

@@ -128,6 +128,10 @@ READ_METRICS: tuple[Metric, ...] = (
         "Failed attempts to follow the record file where it was rotated.",
     ),
     Metric(
+        "toolbooth_log_lines_dropped_total", _C, (),
+        "Messages of the process log lost because nobody read stderr.",
+    ),
+    Metric(
         "toolbooth_tail_dropped_total", _C, (), "Calls not shown to live tails that were too slow."
     ),
     Metric(
@@ -175,6 +179,14 @@ READ_METRICS: tuple[Metric, ...] = (
         "The latest that the event loop was in the last minute.",
     ),
     Metric("toolbooth_resident_memory_bytes", _G, (), "Memory of the process (Linux)."),
+    Metric(
+        "toolbooth_memory_soft_limit_bytes", _G, (),
+        "Memory above which calls are refused; 0 where there is no such mark.",
+    ),
+    Metric(
+        "toolbooth_memory_refusals_total", _C, (), "Calls refused for want of memory (`busy`)."
+    ),
+    Metric("toolbooth_descriptor_limit", _G, (), "How many files the process may have open."),
     Metric("toolbooth_capture_limit_bytes", _G, (), "What toolbooth_capture_bytes may reach."),
     Metric("toolbooth_cpu_seconds_total", _C, (), "CPU time of the process."),
     Metric("toolbooth_start_time_seconds", _G, (), "When the process started, Unix time."),

@@ -1,6 +1,7 @@
 """From an address to a connected socket. The only file that opens a connection."""
 
 import asyncio
+import errno
 import os
 import socket
 import ssl
@@ -8,11 +9,17 @@ from ipaddress import ip_address
 
 import aiohappyeyeballs
 
-from proxy.model.errors import UpstreamFailed
+from proxy.model.errors import Refusal, Stopped, UpstreamFailed
 from proxy.model.reason import Reason
 from proxy.upstream.resolver import Address
 
 _HAPPY_EYEBALLS_S = 0.25  # RFC 8305: how long one address family may stall the other
+_OURS = (errno.EMFILE, errno.ENFILE)  # no upstream is to blame for these
+
+NO_DESCRIPTORS = Refusal(
+    Reason.BUSY, "The sidecar has too many open files; try again in a moment.", "RLIMIT_NOFILE",
+    1000,
+)  # fmt: skip
 
 _AddrInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[str, int]]
 
@@ -20,7 +27,8 @@ _AddrInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str,
 async def dial(addresses: tuple[Address, ...], port: int) -> socket.socket:
     """Connect to the first of `addresses` that answers; all of them have been judged.
 
-    Raises `UpstreamFailed(upstream_connect)`. The caller bounds the time.
+    Raises `UpstreamFailed(upstream_connect)`, or `Stopped` where no more files may be open. The
+    caller bounds the time.
     """
     infos: list[_AddrInfo] = [
         (
@@ -34,6 +42,8 @@ async def dial(addresses: tuple[Address, ...], port: int) -> socket.socket:
             infos, happy_eyeballs_delay=_HAPPY_EYEBALLS_S, interleave=1
         )
     except OSError as error:
+        if error.errno in _OURS:
+            raise Stopped(NO_DESCRIPTORS) from None
         raise UpstreamFailed(
             Reason.UPSTREAM_CONNECT, f"Could not connect: {_words(error)}."
         ) from None

@@ -9,19 +9,20 @@ Bounded: so many idle connections in all, so many an origin, for so long.
 import asyncio
 import socket
 import ssl
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from ipaddress import IPv6Address
 
 from proxy.model.call import Origin
 from proxy.model.clock import Clock
-from proxy.model.errors import UpstreamFailed
+from proxy.model.errors import Stopped, UpstreamFailed
 from proxy.model.promise import into_task
 from proxy.model.reason import Reason
 from proxy.policy.address import NumericSpelling, judge_address, literal_address
 from proxy.policy.policy import ToolRule
 from proxy.upstream.connection import UpstreamConnection
-from proxy.upstream.dial import connect_transport, dial, is_this_host, peer_of
+from proxy.upstream.dial import NO_DESCRIPTORS, connect_transport, dial, is_this_host, peer_of
 from proxy.upstream.resolver import Address, Resolver
 from proxy.upstream.trust import TrustStore
 
@@ -36,7 +37,7 @@ _MAX_IDLE_PER_ORIGIN = 64
 class Pool:
     """One for the process. `opened`, `reused` and `failed` count connections. `own_ports` are the
     ports we listen on ourselves: dialling those on this host would be a loop, or an agent reaching
-    the control API."""
+    the control API. `descriptors_end` is the first open file that is not for upstreams."""
 
     def __init__(
         self, resolver: Resolver, clock: Clock, tls: Callable[[str | None], ssl.SSLContext]
@@ -47,6 +48,7 @@ class Pool:
         self._idle: OrderedDict[Origin, list[UpstreamConnection]] = OrderedDict()
         self._idle_count = 0
         self.own_ports: frozenset[int] = frozenset()
+        self.descriptors_end = sys.maxsize
         self.opened = 0
         self.reused = 0
         self.failed = 0
@@ -76,7 +78,8 @@ class Pool:
         self, origin: Origin, rule: ToolRule, *, opaque: bool = False
     ) -> UpstreamConnection:
         """Open a new connection within the rule's connect timeout; `opaque`: never speak TLS on
-        it ourselves (a tunnel). Raises `UpstreamFailed`."""
+        it ourselves (a tunnel). Raises `UpstreamFailed`, or `Stopped` where too many files are
+        open."""
         await into_task()
         try:
             async with asyncio.timeout(rule.timeouts.connect_s):
@@ -96,6 +99,7 @@ class Pool:
         addresses = await self._vetted(origin, rule)
         sock = await dial(addresses, origin.port)
         try:
+            self._keep_within_descriptors(sock)
             address = peer_of(sock)
             self._refuse_ourselves(sock, address, origin)
             connection = UpstreamConnection(origin, asyncio.get_running_loop())
@@ -112,6 +116,14 @@ class Pool:
         connection.address = address
         connection.vetted_by = rule
         return connection
+
+    def _keep_within_descriptors(self, sock: socket.socket) -> None:
+        """An idle connection makes room for one that is wanted."""
+        if sock.fileno() < self.descriptors_end:
+            return
+        if not self._idle:
+            raise Stopped(NO_DESCRIPTORS)
+        self._drop_oldest()
 
     def _refuse_ourselves(self, sock: socket.socket, peer: Address, origin: Origin) -> None:
         """An interface address of this host is only known for ours once it is connected."""

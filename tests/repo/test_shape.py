@@ -39,7 +39,6 @@ COVERED_ELSEWHERE: dict[str, str] = {
     # The data path: real sockets against a scripted origin, from the outside.
     "listeners/client.py": _FORWARD,
     "listeners/exchange.py": _FORWARD,
-    "listeners/front.py": _FORWARD,
     "pipeline/booth.py": _FORWARD,
     "pipeline/exchange.py": _FORWARD,
     "pipeline/live.py": _FORWARD,

@@ -22,10 +22,13 @@ def kill(sidecar: SidecarProcess, key: str) -> requests.Response:
     return control(sidecar, "PUT", f"/v1/switches/{key}", {"reason": "incident"})
 
 
+def health_page(sidecar: SidecarProcess, path: str) -> requests.Response:
+    return _ask("GET", f"http://127.0.0.1:{sidecar.ports['health']}{path}")
+
+
 def metric(sidecar: SidecarProcess, name: str) -> float:
     """The value of one sample, named with its labels."""
-    page = _ask("GET", f"http://127.0.0.1:{sidecar.ports['health']}/metrics")
-    for line in page.text.splitlines():
+    for line in health_page(sidecar, "/metrics").text.splitlines():
         if line.startswith(name + " "):
             return float(line.split()[-1])
     raise AssertionError(f"no {name}")

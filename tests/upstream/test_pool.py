@@ -1,18 +1,21 @@
 """TLS to upstreams, and the pool's bounds."""
 
 import asyncio
+import errno
 import ssl
+import sys
+from ipaddress import IPv4Address
 
 import pytest
 import trustme
 
 from proxy.model.call import Origin
 from proxy.model.clock import SystemClock
-from proxy.model.errors import UpstreamFailed
+from proxy.model.errors import Stopped, UpstreamFailed
 from proxy.model.reason import Reason
 from proxy.policy.compile import load_policy
 from proxy.policy.policy import ToolRule
-from proxy.upstream.dial import upstream_tls
+from proxy.upstream.dial import dial, upstream_tls
 from proxy.upstream.pool import Pool
 from proxy.upstream.resolver import Resolver
 from proxy.upstream.trust import TrustStore
@@ -160,3 +163,43 @@ async def test_a_name_without_an_answer_is_remembered_for_a_moment() -> None:
         assert caught.value.reason is Reason.UPSTREAM_DNS
     assert asked == ["nowhere.test"]
     resolver.close()
+
+
+async def test_beyond_the_last_descriptor_for_upstreams_a_call_is_told_to_come_back() -> None:
+    """It is ours that are too many: no upstream failed, and the run has not used a call."""
+    async with FakeOrigin() as origin, Sidecar(policy_text(origin.port)) as sidecar:
+        url = f"http://127.0.0.1:{origin.port}/"
+        sidecar.booth.pool.descriptors_end = 0
+        refused = await sidecar.get(url)
+        assert refused.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nRetry-After: 1\r\n" in refused
+        assert (sidecar.records[0].code, sidecar.records[0].rule) == (Reason.BUSY, "RLIMIT_NOFILE")
+        assert sidecar.booth.pool.failed == 0
+        sidecar.booth.pool.descriptors_end = sys.maxsize
+        assert (await sidecar.get(url)).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_an_idle_connection_makes_room_for_one_that_is_wanted() -> None:
+    async with FakeOrigin() as one, FakeOrigin() as other:
+        text = policy_text(one.port).replace(f"[{one.port}]", f"[{one.port}, {other.port}]")
+        async with Sidecar(text) as sidecar:
+            await sidecar.get(f"http://127.0.0.1:{one.port}/")
+            pool = sidecar.booth.pool
+            assert pool.idle_count == 1
+            pool.descriptors_end = 0
+            got = await sidecar.get(f"http://127.0.0.1:{other.port}/")
+            assert got.startswith(b"HTTP/1.1 200 ")
+            assert list(pool._idle) == [Origin("http", "127.0.0.1", other.port)]
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE], ids=["process", "system"])
+async def test_no_upstream_is_blamed_when_no_file_can_be_opened(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def start_connection(*_: object, **__: object) -> None:
+        raise OSError(number, "too many open files")
+
+    monkeypatch.setattr("aiohappyeyeballs.start_connection", start_connection)
+    with pytest.raises(Stopped) as stop:
+        await dial((IPv4Address("127.0.0.1"),), 1)
+    assert stop.value.refusal.reason is Reason.BUSY
