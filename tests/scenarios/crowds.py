@@ -39,17 +39,13 @@ class Crowd:
         self._room_bytes = room_bytes
         self.sockets: list[socket.socket] = []
 
-    def join(
-        self, count: int, says: bytes = b"", *, addresses: int = 1, first: int = 2,
-        seconds: float = 10,
-    ) -> None:  # fmt: skip
-        """`count` more connections that say the same, from 127.0.0.`first` and the next ones, each
-        made within so many seconds."""
+    def join(self, count: int, says: bytes = b"", *, addresses: int = 1, first: int = 2) -> None:
+        """`count` more connections that say the same, from 127.0.0.`first` and the next ones."""
         for number in range(count):
             source = f"127.0.0.{first + number % addresses}"
             one = socket.socket()
             self.sockets.append(one)
-            one.settimeout(seconds)
+            one.settimeout(10)
             if self._room_bytes:
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._room_bytes)
             one.bind((source, 0))

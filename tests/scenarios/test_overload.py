@@ -72,8 +72,10 @@ def test_a_flood_of_connections_is_told_to_come_back_and_makes_room_by_itself(
             with Bystanders(sidecar, origin), Crowd(proxy) as flood, Crowd(proxy) as late:
                 flood.join(199, addresses=4)
                 late.join(300, addresses=4)
-                assert late.answers(5) == {BUSY: 300}
-                assert metric(sidecar, "toolbooth_client_connections_refused_total") == 300
+                heard = late.answers(0.05)
+                assert heard[BUSY] > 250
+                assert set(heard) <= {BUSY, "nothing", "closed"}
+                assert metric(sidecar, "toolbooth_client_connections_refused_total") > 250
                 wait_for(lambda: get_in(sidecar, at(origin)), 20)
                 assert flood.answers(0.01)["closed"] > 0
             before.wait()
@@ -87,7 +89,7 @@ def test_a_burst_waits_while_the_sidecar_does_something_else(tmp_path: Path) -> 
         with Crowd(sidecar.ports["proxy"]) as burst:
             sidecar.process.send_signal(signal.SIGSTOP)
             try:
-                burst.join(1_000, at(origin), seconds=1.0)
+                burst.join(1_000, at(origin))
             finally:
                 sidecar.process.send_signal(signal.SIGCONT)
             assert burst.answers(10) == {"200": 1_000}
@@ -139,6 +141,12 @@ def test_ten_thousand_idle_clients_and_a_thousand_tunnels(tmp_path: Path) -> Non
                 for one in others:
                     one.close()
             before.wait()
+            used_mib = rss_mib(sidecar)
+            with Crowd(proxy) as again:
+                again.join(10_000, addresses=8)
+                wait_for(lambda: metric(sidecar, "toolbooth_client_connections") == 10_000)
+            before.wait()
+            assert rss_mib(sidecar) < used_mib * 1.1  # what the first have used serves the next
 
 
 # --- slow clients ---------------------------------------------------------------------------
@@ -256,7 +264,7 @@ def test_running_out_of_open_files_leaves_the_operators_theirs(tmp_path: Path) -
             with Bystanders(sidecar, origin):
                 with Crowd(proxy) as idle:
                     idle.join(200)
-                    heard = idle.answers(0.05)
+                    heard = idle.answers(0.02)
                     assert open_files(sidecar) < 256 - 16
                 assert heard["nothing"] > 80
                 assert heard[BUSY] > 0
