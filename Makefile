@@ -48,8 +48,8 @@ fix: $(STAMP)  ## format, and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP)  ## CPU per call beside other proxies (installs them below bench/.peers)
-	$(BIN)/python bench/compare.py
+bench: $(STAMP)  ## speed beside other proxies, for docs/performance.md (BENCH="--workload start" for a part)
+	PYTHONPATH=. $(BIN)/python bench/speed.py $(BENCH)
 
 lock:  ## resolve pyproject.toml anew into the two requirements files (needs uv)
 	uv pip compile -q --upgrade --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 --extra otel pyproject.toml -o requirements.txt
