@@ -164,7 +164,8 @@ def _with_tunnels(subject: Subject, options: argparse.Namespace) -> dict[str, fl
 
 
 def start_up(subjects: list[Subject], options: argparse.Namespace) -> Figures:
-    """Seconds from the start of the program to the first connection accepted."""
+    """Seconds from the start of the program until it is ready: by its own word where it has one,
+    else by the first connection accepted."""
     found: dict[str, dict[str, Any]] = {}
     for subject in subjects:
         if subject.name in _AT_EVERY_SIZE:

@@ -38,7 +38,7 @@ class Running:
     pid: int | None
     metrics_port: int | None = None
     trust: Path | None = None
-    started_s: float = 0.0  # from its start until it accepted a connection
+    started_s: float = 0.0  # from its start until it was ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +98,14 @@ def start(
     *,
     is_opaque: bool = False,
 ) -> Running:
-    """Returns when it accepts connections."""
+    """Returns when it accepts connections; where it can be asked, when it says that it is ready."""
     port, *spare_ports = free_ports(3)
     setting = Setting(folder, port, (spare_ports[0], spare_ports[1]), *behind, is_opaque)
     launch = subject.launch(setting)
     started_at = time.perf_counter()
     pid = children.start(launch.command, options.proxy_core, launch.environment)
     give_up_at = started_at + _START_S
-    while not accepts(port):
+    while not _is_ready(port, launch.metrics_port):
         children.require_alive(pid)
         if time.perf_counter() > give_up_at:
             raise ChildError(f"{subject.name} does not listen:\n{children.said()}")
@@ -206,6 +206,17 @@ def free_ports(count: int) -> list[int]:
     for each in sockets:
         each.close()
     return ports
+
+
+def _is_ready(port: int, health_port: int | None) -> bool:
+    if health_port is None:
+        return accepts(port)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        opener.open(f"http://127.0.0.1:{health_port}/readyz", timeout=1).close()
+    except OSError:  # an error's status too
+        return False
+    return accepts(port)
 
 
 def accepts(port: int) -> bool:
