@@ -15,7 +15,6 @@ PACKAGES = {
     "tinyproxy": ("tinyproxy-bin",),
     "nginx": ("nginx", "nginx-common"),
     "haproxy": ("haproxy", "liblua5.3-0", "libopentracing1", "libopentracing-c-wrapper0"),
-    "wrk": ("wrk", "libluajit2-5.1-2", "libluajit2-5.1-common"),
 }  # fmt: skip
 _LIBRARIES = f"{ROOT}/usr/lib/{os.uname().machine}-linux-gnu"
 ENVIRONMENT = {"LD_LIBRARY_PATH": _LIBRARIES}
@@ -23,7 +22,7 @@ ENVIRONMENT = {"LD_LIBRARY_PATH": _LIBRARIES}
 
 def program(name: str) -> str:
     """Its path, whether it is there or not."""
-    folder = "bin" if name in ("tinyproxy", "wrk") else "sbin"
+    folder = "bin" if name == "tinyproxy" else "sbin"
     return str(ROOT / "usr" / folder / name)
 
 
