@@ -88,6 +88,8 @@ async def _stream(
             exchange.write(content)
 
     def pass_on(content: bytes) -> None:
+        if visit.live.stopped is not None:
+            return  # a loop may read much before the stop is heard
         record.response_bytes += len(content)
         if capture is not None:
             capture.add(content)
