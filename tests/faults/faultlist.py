@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from typing import NamedTuple
 
+from tests.faults import test_disk, test_state
 from tests.faults.fault import Fault, FaultTests
 
 
@@ -20,7 +21,10 @@ class Chapter(NamedTuple):
     tests: FaultTests
 
 
-CHAPTERS: tuple[Chapter, ...] = ()
+CHAPTERS: tuple[Chapter, ...] = (
+    Chapter("Shared state", "test_state.py", test_state.FAULTS, test_state.faults),
+    Chapter("Disk, logs, configuration", "test_disk.py", test_disk.FAULTS, test_disk.faults),
+)
 
 
 def all_faults() -> tuple[Fault, ...]:
