@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 MCP1 := $(VENV)/mcp1
 MCP1_STAMP := $(MCP1)/.installed
 
-.PHONY: help demo test unit run check fix bench soak docs lock clean
+.PHONY: help demo test unit run check audit fix bench soak docs lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -37,12 +37,16 @@ unit: $(STAMP)  ## only the tests without processes and real clients
 run: $(STAMP)  ## the sidecar with config/policy.yaml
 	$(BIN)/toolbooth run --policy config/policy.yaml
 
-check: $(STAMP)  ## format, lint, types, import contracts, unit tests
+check: $(STAMP)  ## format, lint (with the security rules), types, import contracts, unit tests, audit
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q -m "not scenario"
+	$(BIN)/python -m tests.repo.audit --where-reachable
+
+audit: $(STAMP)  ## known vulnerabilities of the locked packages (asks an advisory service)
+	$(BIN)/python -m tests.repo.audit
 
 fix: $(STAMP)  ## format, and mend what the linter can
 	$(BIN)/ruff format .

@@ -8,7 +8,15 @@ import re
 from collections import Counter
 from typing import NamedTuple
 
-from tests.faults import test_answers, test_connect, test_dns, test_exchanges, test_tls
+from tests.faults import (
+    test_answers,
+    test_connect,
+    test_disk,
+    test_dns,
+    test_exchanges,
+    test_state,
+    test_tls,
+)
 from tests.faults.fault import Fault, FaultTests
 
 
@@ -27,6 +35,8 @@ CHAPTERS: tuple[Chapter, ...] = (
     Chapter("Names", "test_dns.py", test_dns.FAULTS, test_dns.faults),
     Chapter("Answers", "test_answers.py", test_answers.FAULTS, test_answers.faults),
     Chapter("Exchanges", "test_exchanges.py", test_exchanges.FAULTS, test_exchanges.faults),
+    Chapter("Shared state", "test_state.py", test_state.FAULTS, test_state.faults),
+    Chapter("Disk, logs, configuration", "test_disk.py", test_disk.FAULTS, test_disk.faults),
 )
 
 
