@@ -5,6 +5,7 @@ compares. What is asked of the figures stands in `bench/targets.py`.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -162,11 +163,11 @@ def _figures(whole: Whole, part: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _section(title: str, heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _section(title: str, heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     return f"## {title}\n\n{_table(heads, rows)}" if rows else ""
 
 
-def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [heads, ("---",) * len(heads), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

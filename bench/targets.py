@@ -25,8 +25,8 @@ def verdicts(whole: Whole) -> list[Verdict]:
             value = target.read(whole)
         except KeyError:  # that part, or that peer, has not been run
             continue
-        shown = (f"{each:.{target.digits}f}{target.unit}" for each in (target.bound, value))
-        found.append(Verdict(target.what, *shown, value <= target.bound))
+        bound, shown = (f"{each:.{target.digits}f}{target.unit}" for each in (target.bound, value))
+        found.append(Verdict(target.what, bound, shown, value <= target.bound))
     return found
 
 
