@@ -10,7 +10,7 @@ docs/decisions/0002-own-http-front.md.
 import asyncio
 from typing import TYPE_CHECKING, cast
 
-from proxy.listeners.body import EMPTY_BODY, body_of
+from proxy.listeners.body import body_of
 from proxy.listeners.exchange import ClientExchange, reset
 from proxy.listeners.ways_in import Inside, read_call
 from proxy.model.errors import CLIENT_GONE, BadMessage, Refusal, Stopped
@@ -22,7 +22,7 @@ from proxy.wire.body import NO_CONTENT, Framing, request_framing
 from proxy.wire.forward import nominated
 from proxy.wire.head import (
     RequestHead,
-    Section,
+    check_first_byte,
     end_of_empty_lines,
     find_head_end,
     parse_request_head,
@@ -36,8 +36,7 @@ _WRITE_HIGH_BYTES = 256 * 1024
 _HALF_CLOSE_GRACE_S = 1.0  # a client that only half-closed still gets an answer this fast
 _CUT_GRACE_S = 0.5
 _CUT_SHORT = BadMessage("The request's content was cut short.")
-_UNREADABLE = RequestHead("", "", 1, [], {}, Section([], {}))
-_UPPER_A, _UPPER_Z, _LOWER_A, _LOWER_Z = 65, 90, 97, 122
+_TOO_SLOW = BadMessage("The request did not come in time.", status=408)
 
 
 class ClientConnection(asyncio.Protocol):
@@ -95,6 +94,8 @@ class ClientConnection(asyncio.Protocol):
             else:
                 self.quiet_since_s = self._loop.time()
             self._buffer = data
+            if self._is_full and len(data) > _MAX_WAITING_BYTES:
+                self._pause()
             self._go_on()
             return
         if not exchange.body.is_over:
@@ -151,11 +152,19 @@ class ClientConnection(asyncio.Protocol):
             return
         if self._transport is None and not self.is_lost:
             return  # not there yet
+        try:
+            self._take_next()
+        except Exception as bug:  # noqa: BLE001 - what could not be judged is not answered
+            self.front.booth.report_bug(bug)
+            self._is_over = True
+            self.abort()
+
+    def _take_next(self) -> None:
         if self._buffer:
             try:
                 exchange = self._read_head()
             except BadMessage as problem:
-                self._refuse_bytes(problem)
+                self.front.refuse_unread(self, problem.refusal, self._inside)
                 self._finish()
                 return
             if exchange is not None:
@@ -192,9 +201,7 @@ class ClientConnection(asyncio.Protocol):
             if buffer in (b"", b"\r"):
                 return None
             self._buffer = buffer
-        first = buffer[0]
-        if not (_UPPER_A <= first <= _UPPER_Z or _LOWER_A <= first <= _LOWER_Z):
-            raise BadMessage("These bytes are not an HTTP request.")
+        check_first_byte(buffer[0])
         end = find_head_end(buffer, max(0, self._searched - 3))
         if end < 0:
             self._searched = len(buffer)
@@ -246,12 +253,6 @@ class ClientConnection(asyncio.Protocol):
         """It never becomes a call."""
         self.front.refuse(exchange, refusal, call_id, inside=self._inside)
         self._walked()
-
-    def _refuse_bytes(self, problem: BadMessage) -> None:
-        """What came is no request at all: say so, and close."""
-        exchange = ClientExchange(self, _UNREADABLE, EMPTY_BODY, keeps=False)
-        refusal = problem.refusal
-        self.front.refuse(exchange, refusal, self.front.next_call_id(), inside=self._inside)
 
     def _may_go_on(self, exchange: ClientExchange) -> bool:
         body = exchange.body
@@ -331,8 +332,7 @@ class ClientConnection(asyncio.Protocol):
         """There is no room: say so in one write, without reading, unless it is closed already."""
         if self._transport is None or self._transport.is_closing():
             return
-        exchange = ClientExchange(self, _UNREADABLE, EMPTY_BODY, keeps=False)
-        self.front.refuse(exchange, refusal, self.front.next_call_id(), inside=None)
+        self.front.refuse_unread(self, refusal, None)
         self._finish()  # nobody else watches a connection that was not admitted
         self._loop.call_later(self.front.limits.linger_s, self._transport.abort)
 
@@ -379,7 +379,7 @@ class ClientConnection(asyncio.Protocol):
             if unsent and quiet_s > stall_s:
                 transport.abort()
             elif self._buffer and quiet_s > head_s and not self._is_full:
-                self._refuse_bytes(BadMessage("The request did not come in time.", status=408))
+                self.front.refuse_unread(self, _TOO_SLOW.refusal, self._inside)
                 self._buffer = b""
                 self._eof = True
                 self._linger_since_s = now_s

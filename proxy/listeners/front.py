@@ -4,6 +4,7 @@ import asyncio
 from typing import NamedTuple
 
 from proxy.guards.descriptors import Descriptors
+from proxy.listeners.body import EMPTY_BODY
 from proxy.listeners.client import ClientConnection
 from proxy.listeners.crowd import Crowd
 from proxy.listeners.exchange import ClientExchange, DateLine
@@ -19,9 +20,11 @@ from proxy.pipeline.exchange import TlsSource
 from proxy.pipeline.reply import reply
 from proxy.pipeline.tracing import end_refused
 from proxy.upstream.tunnel import Judge
+from proxy.wire.head import RequestHead, Section
 from proxy.wire.trace_context import context_of
 
 _CHECK_EVERY_S = 1.0
+_UNREADABLE = RequestHead("", "", 1, [], {}, Section([], {}))
 _HURRIED_S = 5.0  # of silence or of a stalled answer, while there is no room for others
 
 _TLS_BUSY = Refusal(
@@ -151,6 +154,13 @@ class Front:
         if record.trace is not None and booth.tracing is not None:
             end_refused(booth.tracing, record, booth.clock.monotonic())
         booth.report(record, 0)
+
+    def refuse_unread(
+        self, connection: ClientConnection, refusal: Refusal, inside: Inside | None
+    ) -> None:
+        """The same for what was not read: bytes that are no request, or no room to read any."""
+        exchange = ClientExchange(connection, _UNREADABLE, EMPTY_BODY, keeps=False)
+        self.refuse(exchange, refusal, self.next_call_id(), inside=inside)
 
     def _caller(self, exchange: ClientExchange) -> Caller | None:
         try:

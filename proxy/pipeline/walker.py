@@ -68,9 +68,10 @@ class Walker:
         except StopIteration:
             self._end()
             return
-        except BaseException:
+        except Exception as bug:  # noqa: BLE001 - whoever stepped it has nothing to do with it
             self._end()
-            raise
+            self._spawn(_tell(bug))
+            return
         finally:
             Stepping.is_by_hand = before
         if awaited.__class__ is Promise:
@@ -93,6 +94,11 @@ class Walker:
             await _rest(walk, awaited)
         finally:
             self._end()
+
+
+async def _tell(bug: Exception) -> None:
+    """Where the bugs of tasks are told."""
+    raise bug
 
 
 @types.coroutine

@@ -28,6 +28,7 @@ _MAX_EMPTY_BYTES = 16  # of empty lines before a request
 _MAX_REMEMBERED = 1024
 _MAX_REMEMBERED_BYTES = 2048
 _CR = 13
+_UPPER_A, _UPPER_Z, _LOWER_A, _LOWER_Z = 65, 90, 97, 122
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
 _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb"++) ([\x21-\x7e]++) HTTP/([0-9])\.([0-9])\r\n")
@@ -95,6 +96,13 @@ def end_of_empty_lines(buffer: bytes) -> int:
     if end > _MAX_EMPTY_BYTES:
         raise BadMessage("There are too many empty lines before the request.")
     return end
+
+
+def check_first_byte(byte: int) -> None:
+    """Raises for what is no request line, before all of it has come: a method is a token, and those
+    that are in use begin with a letter."""
+    if not (_UPPER_A <= byte <= _UPPER_Z or _LOWER_A <= byte <= _LOWER_Z):
+        raise BadMessage("These bytes are not an HTTP request.")
 
 
 def find_head_end(buffer: bytes | bytearray, start: int = 0) -> int:

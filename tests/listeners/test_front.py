@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import socket
 from unittest.mock import patch
 
 from proxy.guards.descriptors import Descriptors
 from proxy.guards.memory import MemoryMark
+from proxy.listeners.client import ClientConnection
 from proxy.listeners.front import FrontLimits
 from proxy.model.reason import Reason
 from tests.fakes.origin import Origin, OriginConnection
@@ -94,3 +96,47 @@ async def test_short_of_memory_calls_are_refused() -> None:
         assert b"\r\nRetry-After: 1\r\n" in refused
         mark.note(0)
         assert (await sidecar.get(url)).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_requests_of_a_client_that_reads_no_answers_pile_up_no_further_than_a_bound() -> None:
+    """Between its calls nothing else would bound them."""
+    body = b"x" * 50_000
+
+    async def script(connection: OriginConnection) -> None:
+        while await connection.read_head():
+            await connection.send(
+                b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+            )
+
+    async with Origin(script) as origin, Sidecar(policy_text(origin.port)) as sidecar:
+        request = b"GET %b/ HTTP/1.1\r\nHost: x\r\n\r\n" % origin.url.encode()
+        with patch("proxy.listeners.client._WRITE_HIGH_BYTES", 4096), socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # nobody reads from it
+            sock.connect(("127.0.0.1", sidecar.port))
+            sock.sendall(request * 200)
+            connection = await _first_connection(sidecar)
+            async with asyncio.timeout(10):
+                while not (connection._is_full and connection._exchange is None):
+                    await asyncio.sleep(0.01)
+            for _ in range(100):
+                if connection._is_paused:
+                    break
+                connection.data_received(request * 100)  # as the loop does while it may read
+            assert connection._is_paused
+            assert len(connection._buffer) < 128 * 1024
+
+
+async def _first_connection(sidecar: Sidecar) -> ClientConnection:
+    async with asyncio.timeout(5):
+        while not sidecar.front._connections:
+            await asyncio.sleep(0.01)
+    return next(iter(sidecar.front._connections))
+
+
+async def test_a_bug_in_reading_a_request_ends_its_connection_and_is_told() -> None:
+    async with Origin() as origin, Sidecar(policy_text(origin.port)) as sidecar:
+        with patch("proxy.listeners.client.read_call", side_effect=ValueError("a bug")):
+            assert await sidecar.get(f"{origin.url}/") == b""
+        assert [str(bug) for bug in sidecar.bugs] == ["a bug"]
+        sidecar.bugs.clear()
+        assert (await sidecar.get(f"{origin.url}/")).startswith(b"HTTP/1.1 200 ")

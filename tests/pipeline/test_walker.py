@@ -199,7 +199,8 @@ async def test_what_it_does_after_cancelling_may_wait(yard: Yard) -> None:
     assert (heard, yard.over, yard.spawned) == (["cleaned up"], 1, 1)
 
 
-async def test_an_error_ends_it_and_reaches_whoever_stepped_it(yard: Yard) -> None:
+async def test_a_bug_ends_it_and_is_told_as_that_of_a_task_is(yard: Yard) -> None:
+    """Whoever keeps the promise is another connection, which must not be ended by it."""
     promise: Promise[str] = Promise()
 
     async def walk() -> None:
@@ -207,10 +208,11 @@ async def test_an_error_ends_it_and_reaches_whoever_stepped_it(yard: Yard) -> No
         raise ValueError("a bug")
 
     yard.start(walk())
-    with pytest.raises(ValueError, match="a bug"):
-        promise.keep("go")
+    promise.keep("go")
     assert yard.over == 1
     assert not Stepping.is_by_hand
+    await settle()
+    assert [str(bug) for bug in yard.bugs] == ["a bug"]
 
 
 async def test_a_walk_started_inside_of_anothers_step(yard: Yard) -> None:
