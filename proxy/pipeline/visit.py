@@ -112,8 +112,9 @@ class Visit:
     def settle(self) -> None:
         """Give back what is held; charge what was used. Safe at any stage, done once.
 
-        A call that was refused costs nothing. One that went out, or failed in trying to, has used
-        its call; money only if the upstream got to see the request.
+        A call that was refused costs nothing, nor does one whose time was over before it was tried.
+        One that went out, or failed in trying to, has used its call; money only if the upstream got
+        to see the request.
         """
         slots, self._slots = self._slots, ()
         for name in slots:
@@ -122,7 +123,7 @@ class Visit:
         if reservation is None:
             return
         record = self.record
-        if self.has_sent or _is_their_failure(record.code):
+        if self.has_sent or (record.attempts and _is_their_failure(record.code)):
             price = self.rule.cost_micros if self.mcp is None else self.mcp.cost_micros
             record.cost_micros = price if self.has_sent else 0
             if self.has_sent and self.meter is not None:

@@ -229,3 +229,19 @@ async def test_a_missing_run_id_can_be_refused() -> None:
         writer.write(f"{head}Proxy-Authorization: Basic cnVuOng=\r\n\r\n".encode())
         assert b" 200 OK" in await read_answer(reader)
         writer.close()
+
+
+async def test_a_call_whose_time_is_over_before_it_is_tried_has_used_nothing() -> None:
+    """Its client never sent the content that was to go out with it."""
+    async with Origin() as origin, Sidecar(timeouts(origin.port, "{echo: 100}")) as sidecar:
+        reader, writer = await sidecar.open()
+        writer.write(
+            f"POST {origin.url}/ HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n"
+            "X-Agent-Run-Id: slow\r\n\r\n".encode()
+        )
+        assert (await read_answer(reader)).startswith(b"HTTP/1.1 504 ")
+        writer.close()
+        assert [(r.code, r.attempts) for r in sidecar.records] == [(Reason.TIMEOUT, 0)]
+        run = sidecar.booth.ledger.runs_table.peek("slow")
+        assert run is not None
+        assert (run.tool_calls, run.in_flight) == (0, 0)
