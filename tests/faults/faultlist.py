@@ -8,7 +8,17 @@ import re
 from collections import Counter
 from typing import NamedTuple
 
-from tests.faults import test_answers, test_bugs, test_connect, test_dns, test_limits, test_tls
+from tests.faults import (
+    test_answers,
+    test_bugs,
+    test_connect,
+    test_dns,
+    test_limits,
+    test_mixed_load,
+    test_process,
+    test_rotation,
+    test_tls,
+)
 from tests.faults.fault import Fault, FaultTests
 
 
@@ -26,8 +36,11 @@ CHAPTERS: tuple[Chapter, ...] = (
     Chapter("TLS", "test_tls.py", test_tls.FAULTS, test_tls.faults),
     Chapter("Names", "test_dns.py", test_dns.FAULTS, test_dns.faults),
     Chapter("Answers", "test_answers.py", test_answers.FAULTS, test_answers.faults),
+    Chapter("The process", "test_process.py", test_process.FAULTS, test_process.faults),
     Chapter("Limits", "test_limits.py", test_limits.FAULTS, test_limits.faults),
     Chapter("Bugs", "test_bugs.py", test_bugs.FAULTS, test_bugs.faults),
+    Chapter("Rotation", "test_rotation.py", test_rotation.FAULTS, test_rotation.faults),
+    Chapter("Mixed load", "test_mixed_load.py", test_mixed_load.FAULTS, test_mixed_load.faults),
 )
 
 
