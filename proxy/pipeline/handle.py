@@ -140,10 +140,14 @@ async def _walk(visit: Visit, gateway_rule: ToolRule | None) -> None:
     if not upload.is_whole and b"expect" not in exchange.head.named:
         await upload.prefetch()
     connection, answer = await attempt(visit, outgoing, upload)
-    if answer.head.status == 101:
-        await switch_protocols(visit, connection, answer)
-    else:
-        await relay(visit, connection, answer, upload)
+    try:
+        if answer.head.status == 101:
+            await switch_protocols(visit, connection, answer)
+        else:
+            await relay(visit, connection, answer, upload)
+    except BaseException:
+        connection.abort()  # nobody else knows of it
+        raise
 
 
 def _refuse_for_memory(booth: Booth) -> None:

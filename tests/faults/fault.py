@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pytest
 import uvloop
 from _pytest.mark.structures import ParameterSet
 
 Run = Callable[..., Coroutine[Any, Any, None]]
+P = TypeVar("P", bound=Callable[..., Any])
 NewLoop = Callable[[], asyncio.AbstractEventLoop]
 
 # Production runs uvloop, whose sockets and TLS are its own.
@@ -37,9 +38,9 @@ class FaultTests:
     def __init__(self) -> None:
         self.params: list[ParameterSet] = []
 
-    def __call__(self, title: str) -> Callable[[Run], Run]:
-        def add(run: Run) -> Run:
-            self.params.append(pytest.param(run, id=title))
+    def __call__(self, title: str, *marks: pytest.MarkDecorator) -> Callable[[P], P]:
+        def add(run: P) -> P:
+            self.params.append(pytest.param(run, id=title, marks=marks))
             return run
 
         return add

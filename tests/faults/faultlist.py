@@ -10,10 +10,15 @@ from typing import NamedTuple
 
 from tests.faults import (
     test_answers,
+    test_bugs,
     test_connect,
     test_disk,
     test_dns,
     test_exchanges,
+    test_limits,
+    test_mixed_load,
+    test_process,
+    test_rotation,
     test_state,
     test_tls,
 )
@@ -37,6 +42,11 @@ CHAPTERS: tuple[Chapter, ...] = (
     Chapter("Exchanges", "test_exchanges.py", test_exchanges.FAULTS, test_exchanges.faults),
     Chapter("Shared state", "test_state.py", test_state.FAULTS, test_state.faults),
     Chapter("Disk, logs, configuration", "test_disk.py", test_disk.FAULTS, test_disk.faults),
+    Chapter("The process", "test_process.py", test_process.FAULTS, test_process.faults),
+    Chapter("Limits", "test_limits.py", test_limits.FAULTS, test_limits.faults),
+    Chapter("Bugs", "test_bugs.py", test_bugs.FAULTS, test_bugs.faults),
+    Chapter("Rotation", "test_rotation.py", test_rotation.FAULTS, test_rotation.faults),
+    Chapter("Mixed load", "test_mixed_load.py", test_mixed_load.FAULTS, test_mixed_load.faults),
 )
 
 

@@ -1,6 +1,7 @@
 """The walk as a whole: one record a call, fail closed, switches, sampling, the gateway."""
 
 import asyncio
+from unittest.mock import patch
 
 import orjson
 import pytest
@@ -23,6 +24,23 @@ async def test_a_bug_in_a_guard_is_a_refusal() -> None:
         assert b"ZeroDivision" not in got
         assert origin.heads == []
         assert [r.code for r in sidecar.records] == [Reason.INTERNAL_ERROR]
+        assert isinstance(sidecar.bugs.pop(), ZeroDivisionError)
+
+
+async def test_a_bug_after_the_answer_has_come_closes_the_connection_to_the_upstream() -> None:
+    """It is in nobody's hands then, and would stay open for as long as the upstream likes."""
+    ended = asyncio.Event()
+
+    async def script(connection: OriginConnection) -> None:
+        await connection.read_head()
+        await connection.send(OK)
+        await connection.reader.read()
+        ended.set()
+
+    async with Origin(script) as origin, Sidecar(policy_text(origin.port)) as sidecar:
+        with patch("proxy.pipeline.relay.relayed_lines", side_effect=ZeroDivisionError):
+            assert (await sidecar.get(f"{origin.url}/")).startswith(b"HTTP/1.1 500 ")
+        await asyncio.wait_for(ended.wait(), 5)
         assert isinstance(sidecar.bugs.pop(), ZeroDivisionError)
 
 

@@ -3,6 +3,7 @@
 from proxy.policy.reference import reference_text
 from proxy.telemetry.metric_names import metrics_page
 from tests.conformance.checklist import conformance_page
+from tests.faults.faultlist import faults_page
 from tests.repo.error_page import error_page
 from tests.repo.redaction_page import with_scores
 from tests.repo.tree import ROOT, with_tree
@@ -21,6 +22,7 @@ def write_docs() -> None:
         DOCS / "errors.md": error_page(),
         redaction: with_scores(redaction.read_text(encoding="utf-8")),
         DOCS / "conformance.md": conformance_page(),
+        DOCS / "faults.md": faults_page(),
         clients: with_matrix(clients.read_text(encoding="utf-8")),
         architecture: with_tree(architecture.read_text(encoding="utf-8")),
     }
