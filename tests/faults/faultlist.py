@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from typing import NamedTuple
 
-from tests.faults import test_answers, test_connect, test_dns, test_tls
+from tests.faults import test_answers, test_clients, test_connect, test_dns, test_tls
 from tests.faults.fault import Fault, FaultTests
 
 
@@ -26,6 +26,7 @@ CHAPTERS: tuple[Chapter, ...] = (
     Chapter("TLS", "test_tls.py", test_tls.FAULTS, test_tls.faults),
     Chapter("Names", "test_dns.py", test_dns.FAULTS, test_dns.faults),
     Chapter("Answers", "test_answers.py", test_answers.FAULTS, test_answers.faults),
+    Chapter("Clients", "test_clients.py", test_clients.FAULTS, test_clients.faults),
 )
 
 
