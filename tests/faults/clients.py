@@ -75,7 +75,7 @@ async def visit(sidecar: Sidecar, client: Client) -> list[Heard]:
     size = len(asks) if client.is_pipelined else 1
     groups = [(raws[at : at + size], asks[at : at + size]) for at in range(0, len(asks), size)]
     try:
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(OSError):  # the sidecar may have closed first
             for number, (group, group_asks) in enumerate(groups, 1):
                 leaves = client.leaves if number == len(groups) else "stays"
                 if not await _send(writer, group, group_asks, leaves):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from tests.faults import (
     test_answers,
     test_bugs,
+    test_clients,
     test_connect,
     test_disk,
     test_dns,
@@ -40,6 +41,7 @@ CHAPTERS: tuple[Chapter, ...] = (
     Chapter("Names", "test_dns.py", test_dns.FAULTS, test_dns.faults),
     Chapter("Answers", "test_answers.py", test_answers.FAULTS, test_answers.faults),
     Chapter("Exchanges", "test_exchanges.py", test_exchanges.FAULTS, test_exchanges.faults),
+    Chapter("Clients", "test_clients.py", test_clients.FAULTS, test_clients.faults),
     Chapter("Shared state", "test_state.py", test_state.FAULTS, test_state.faults),
     Chapter("Disk, logs, configuration", "test_disk.py", test_disk.FAULTS, test_disk.faults),
     Chapter("The process", "test_process.py", test_process.FAULTS, test_process.faults),
