@@ -133,8 +133,7 @@ async def _walk(visit: Visit, gateway_rule: ToolRule | None) -> None:
         return
     hops = hops_left(exchange.head)
     if hops == 0:
-        visit.record.status = 200
-        exchange.respond(b"HTTP/1.1 200 OK", [exchange.date_line()], b"")
+        _answer_here(visit)
         return
     outgoing = _prepare(visit, upload, hops)
     if not upload.is_whole and b"expect" not in exchange.head.named:
@@ -148,6 +147,12 @@ async def _walk(visit: Visit, gateway_rule: ToolRule | None) -> None:
     except BaseException:
         connection.abort()  # nobody else knows of it
         raise
+
+
+def _answer_here(visit: Visit) -> None:
+    """It asked to go no further than this (RFC 9110 section 7.6.2)."""
+    visit.record.status = 200
+    visit.exchange.respond(b"HTTP/1.1 200 OK", [visit.exchange.date_line()], b"")
 
 
 def _refuse_for_memory(booth: Booth) -> None:
