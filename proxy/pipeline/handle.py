@@ -109,12 +109,8 @@ async def handle(
 async def _walk(visit: Visit, gateway_rule: ToolRule | None) -> None:
     """The stages. The first that objects raises, and the walk is over."""
     booth, call, exchange = visit.booth, visit.call, visit.exchange
-    if booth.is_draining:
-        raise Stopped(_DRAINING)
-    if booth.memory.is_over:
-        _refuse_for_memory(booth)
-    if exchange.is_gone:
-        raise Stopped(CLIENT_GONE)
+    if booth.is_draining or booth.memory.is_over or exchange.is_gone:
+        _refuse_at_once(booth, exchange)
     if call.mode is Mode.CONNECT:
         await into_task()  # tunnels last, and wait for much
     if is_probe_host(call.target.origin.host) and call.mode is not Mode.GATEWAY:
@@ -155,10 +151,15 @@ def _answer_here(visit: Visit) -> None:
     visit.exchange.respond(b"HTTP/1.1 200 OK", [visit.exchange.date_line()], b"")
 
 
-def _refuse_for_memory(booth: Booth) -> None:
+def _refuse_at_once(booth: Booth, exchange: Exchange) -> None:
+    """Before anything is asked of the call itself. Short of memory some calls are let in."""
+    if booth.is_draining:
+        raise Stopped(_DRAINING)
     refusal = booth.memory.refuse(len(booth.live), booth.clock.monotonic())
     if refusal is not None:
         raise Stopped(refusal)
+    if exchange.is_gone:
+        raise Stopped(CLIENT_GONE)
 
 
 def _select_and_authorize(visit: Visit, gateway_rule: ToolRule | None) -> None:
