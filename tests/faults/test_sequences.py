@@ -41,7 +41,7 @@ _rounds = st.tuples(
 
 @pytest.mark.parametrize("new_loop", LOOPS)
 @settings(
-    max_examples=20,
+    max_examples=35,
     deadline=None,
     derandomize=True,
     database=None,
