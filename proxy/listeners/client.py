@@ -8,6 +8,7 @@ docs/decisions/0002-own-http-front.md.
 """
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from proxy.listeners.body import body_of
@@ -348,7 +349,7 @@ class ClientConnection(asyncio.Protocol):
         self._linger_since_s = self._loop.time()
         self._unsent = self._backlog_bytes()
         self._buffer = b""
-        if transport.can_write_eof():
+        with suppress(OSError, NotImplementedError):  # a reset we have yet to hear of; TLS
             transport.write_eof()
         self._resume()
 

@@ -277,6 +277,21 @@ async def _gone_in_content() -> None:
         assert not world.seen.endswith(b"0\r\n\r\n")
 
 
+@faults("F38: a reset that comes as the last answer is over leaves no error")
+async def _gone_at_the_end() -> None:
+    async with a_world(calls=["ok"]) as world:
+        loop = asyncio.get_running_loop()
+        with socket.socket() as sock:
+            sock.setblocking(False)
+            await loop.sock_connect(sock, ("127.0.0.1", world.sidecar.port))
+            await loop.sock_sendall(sock, GET + END)
+            assert (await loop.sock_recv(sock, 65536)).endswith(b"ok")
+            (connection,) = world.sidecar.front._connections
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection._end()  # before the loop has seen the reset
+        await has_clients(world, 0)
+
+
 # --- half-closed ----------------------------------------------------------------------------
 
 

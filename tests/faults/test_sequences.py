@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from proxy.model.record import CallRecord
@@ -38,16 +38,26 @@ _rounds = st.tuples(
     st.lists(_clients, min_size=1, max_size=4), st.sampled_from(ACTS), st.booleans()
 )
 
+# The probe of a half-open breaker is cancelled: too rare to be left to chance.
+LOST_PROBE: list[Round] = [
+    ([Client("one", [Ask("get", "reset")] * 4, "stalls", is_pipelined=False)], "nothing", False),
+    ([Client("one", [Ask("get", "stall")], "resets", is_pipelined=False)], "nothing", False),
+]
+
 
 @pytest.mark.parametrize("new_loop", LOOPS)
 @settings(
-    max_examples=20,
+    max_examples=35,
     deadline=None,
     derandomize=True,
     database=None,
-    phases=[Phase.generate],  # an example takes half a second, and time is part of it
+    phases=[
+        Phase.explicit,
+        Phase.generate,
+    ],  # an example takes half a second, and time is part of it
     suppress_health_check=list(HealthCheck),
 )
+@example(rounds=LOST_PROBE)
 @given(rounds=st.lists(_rounds, min_size=1, max_size=3))
 def test_nothing_is_lost_whatever_breaks(new_loop: NewLoop, rounds: list[Round]) -> None:
     run_on(new_loop, lambda: live_through(rounds))
