@@ -11,6 +11,7 @@ import random
 
 from proxy.guards.breaker import counts_as_failure
 from proxy.guards.retry import (
+    RetryBudget,
     backoff_s,
     can_replay,
     is_retryable_failure,
@@ -48,14 +49,17 @@ async def attempt(
             failure = None
         except UpstreamFailed as problem:
             failure, answer = problem, None
-        if record.trace is not None:
-            came = (answer.head.status, connection) if answer is not None else None
-            end_attempt(visit, record.trace, failure, came)
-        if not (replays and _may_help(failure, answer)):
-            break
-        wait_s = _wait_s(visit, answer) if upload.can_repeat else None
-        visit.is_retried_out = True
-        if wait_s is None or not budget.withdraw(rule.retries):
+        try:
+            if record.trace is not None:
+                came = (answer.head.status, connection) if answer is not None else None
+                end_attempt(visit, record.trace, failure, came)
+            may_help = replays and _may_help(failure, answer)
+            wait_s = _again_in_s(visit, upload, budget, answer) if may_help else None
+        except BaseException:
+            if answer is not None:
+                connection.abort()  # nobody else knows of it
+            raise
+        if wait_s is None:
             break
         if answer is not None:
             await let_go(visit, connection, upload)
@@ -97,6 +101,17 @@ def _may_help(failure: UpstreamFailed | None, answer: Answer | None) -> bool:
     if failure is None:
         return False
     return is_retryable_failure(failure.reason) or failure.unsent
+
+
+def _again_in_s(
+    visit: Visit, upload: Upload, budget: RetryBudget, answer: Answer | None
+) -> float | None:
+    """How long to wait before an attempt that may help; None: there will be none."""
+    wait_s = _wait_s(visit, answer) if upload.can_repeat else None
+    visit.is_retried_out = True
+    if wait_s is None or not budget.withdraw(visit.rule.retries):
+        return None
+    return wait_s
 
 
 def _wait_s(visit: Visit, answer: Answer | None) -> float | None:

@@ -245,15 +245,21 @@ class UpstreamConnection(asyncio.Protocol):
             self._fail(UpstreamFailed(Reason.UPSTREAM_INVALID, f"Invalid answer: {problem}"))
             return
         if content:
-            if self._sink is not None:
-                self._sink(content)
-            else:
-                self._keep_pending(content)
+            try:
+                self._keep_or_pass(content)
+            except Exception as bug:  # noqa: BLE001 - the call's, which has to hear of it
+                self.abort()
+                if self._ended is not None and not self._ended.is_settled:
+                    self._ended.fail(bug)
+                return
         if self._decoder is not None and self._decoder.done:
             self._keep = self._keep and not surplus  # surplus is not an answer to anything
             self._end_content()
 
-    def _keep_pending(self, content: bytes) -> None:
+    def _keep_or_pass(self, content: bytes) -> None:
+        if self._sink is not None:
+            self._sink(content)
+            return
         self._pending.append(content)
         self._pending_bytes += len(content)
         self._apply_pause()

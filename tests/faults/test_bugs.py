@@ -13,7 +13,7 @@ import pytest
 
 from proxy.model.errors import Refusal
 from proxy.model.reason import Reason
-from tests.conformance.world import END, GET, World
+from tests.conformance.world import END, GET, POLICY, World
 from tests.fakes.origin import OriginConnection
 from tests.fakes.sidecar import read_answer
 from tests.faults.fault import LOOPS, Fault, FaultTests, NewLoop, Run, run_on
@@ -28,9 +28,7 @@ FAULTS = (
         "A whole 500 where nothing was sent yet, else a connection cut; the bug is told in the "
         "process log, all is given back, and no later call sees anything of it. A stop ends a call "
         "wherever it waits.",
-        ("internal_error", "run_stopped", "upstream_reset", "ok"),
-        "a bug while content flows cuts the connection to the upstream, so its call is recorded as "
-        "`upstream_reset`.",
+        ("internal_error", "run_stopped", "ok"),
     ),
     Fault(
         69,
@@ -169,7 +167,7 @@ async def _bug_in_answer() -> None:
             await connection.send(b"5\r\nagain\r\n0\r\n\r\n")
 
     goes_on = asyncio.Event()
-    async with a_world(script, calls=["upstream_reset", "ok"]) as world, losing() as lost:
+    async with a_world(script, calls=["internal_error", "ok"]) as world:
         reader, writer = await world.sidecar.open()
         writer.write(FIRST)
         await reader.readuntil(b"hello\r\n")
@@ -178,8 +176,24 @@ async def _bug_in_answer() -> None:
             assert not (await read_to_the_end(reader)).endswith(b"0\r\n\r\n")
         writer.close()
         assert (await world.ask(SECOND)).endswith(b"helloagain")
-        assert [type(context["exception"]) for context in lost] == [BugError]
+        assert [type(bug) for bug in world.sidecar.bugs] == [BugError]
+        world.sidecar.bugs.clear()
         await until(lambda: held_open(world) == world.sidecar.booth.pool.idle_count)
+
+
+@faults("F68: a bug between two attempts is a 500, and closes the connection it had")
+async def _bug_between_attempts() -> None:
+    async def script(connection: OriginConnection) -> None:
+        while await connection.read_head():
+            await connection.send(b"HTTP/1.1 503 No\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n")
+
+    policy = POLICY.replace("{max: 0}", "{max: 2, backoff_ms: [1, 2]}")
+    async with a_world(script, policy=policy, calls=["internal_error"]) as world:
+        with patch("proxy.pipeline.attempt.parse_retry_after", side_effect=BugError):
+            assert is_told(await world.ask(FIRST), Reason.INTERNAL_ERROR)
+        assert [type(bug) for bug in world.sidecar.bugs] == [BugError]
+        world.sidecar.bugs.clear()
+        await until(lambda: held_open(world) == 0)
 
 
 @asynccontextmanager

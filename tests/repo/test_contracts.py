@@ -66,6 +66,7 @@ def test_no_file_can_stop_verifying_certificates() -> None:
 _CATCH_ALL = {
     "pipeline/handle.py": "a bug in the walk refuses the call",
     "pipeline/walker.py": "a bug after its end is told, and not to whoever stepped it",
+    "upstream/connection.py": "a bug in passing content on ends its call",
     "listeners/client.py": "a bug in reading a request ends the connection",
     "app/tasks.py": "one broken task must not end all others",
     "app/reload.py": "no document may end the keeping of policies",
