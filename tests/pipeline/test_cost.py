@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -72,13 +72,17 @@ def _origin() -> Iterator[int]:
 
     def serve() -> None:
         connection, _ = listener.accept()
-        with connection:
+        with connection, suppress(OSError):
             while _read_message(connection):
                 connection.sendall(_OK)
 
-    threading.Thread(target=serve, daemon=True).start()
+    thread = threading.Thread(target=serve)
+    thread.start()
     with listener:
         yield listener.getsockname()[1]
+        with socket.create_connection(listener.getsockname()):
+            pass  # of a call that is refused nobody has come: it would wait for ever
+        thread.join(5)
 
 
 class _Counter:
