@@ -244,6 +244,24 @@ def test_hey_is_served_or_told_to_come_back_and_nothing_else(tmp_path: Path) -> 
             assert get_in(sidecar, at(origin))
 
 
+def test_wrk_keeps_two_hundred_connections_of_the_gateway_busy(tmp_path: Path) -> None:
+    """All there is room for is served: no refusal, no connection lost, nothing left."""
+    with HttpOrigin() as origin:
+        more = f'upstream: "http://127.0.0.1:{origin.port}"'
+        with running(tmp_path, echo_policy(origin, more=more)) as sidecar:
+            before = Before(sidecar)
+            said = output_of(
+                "wrk", "-t2", "-c200", "-d3s", "--timeout", "20s",
+                f"http://127.0.0.1:{sidecar.ports['proxy']}/tools/echo/wrk",
+            )  # fmt: skip
+            done = re.search(r"(\d+) requests in", said)
+            assert done is not None, said
+            assert 200 < int(done[1]) <= origin.hits["/wrk"]
+            assert "Non-2xx" not in said, said
+            assert "Socket errors" not in said, said
+            before.wait()
+
+
 # --- what a process has ---------------------------------------------------------------------
 
 
