@@ -248,7 +248,7 @@ class ClientConnection(asyncio.Protocol):
             self._refuse(exchange, stop.refusal, call_id)
         else:
             walker = Walker(self._loop, booth.spawn, self._walked)
-            walker.start(handle(booth, exchange, asked.call, asked.gateway_rule, walker.cancel))
+            walker.start(handle(booth, exchange, asked.call, asked.gateway_rule, walker))
 
     def _refuse(self, exchange: ClientExchange, refusal: Refusal, call_id: str) -> None:
         """It never becomes a call."""

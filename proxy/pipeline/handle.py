@@ -22,7 +22,6 @@ nothing, resolved no name and opened no connection.
 """
 
 import asyncio
-from collections.abc import Callable
 
 from proxy.guards.meter import readable_coding
 from proxy.mcp.request import McpRequest
@@ -47,6 +46,7 @@ from proxy.pipeline.tracing import continue_trace, end_trace, replace_context
 from proxy.pipeline.tunnel import switch_protocols, tunnel
 from proxy.pipeline.upload import Upload, upload_of
 from proxy.pipeline.visit import Visit
+from proxy.pipeline.walker import Walker
 from proxy.policy.authorize import authorize_tunnel
 from proxy.policy.effect import effect_of
 from proxy.policy.match import find_tunnel_tools
@@ -64,16 +64,15 @@ _BUG = Refusal(
 
 
 async def handle(
-    booth: Booth, exchange: Exchange, call: ToolCall, gateway_rule: ToolRule | None,
-    cancel: Callable[[], None],
+    booth: Booth, exchange: Exchange, call: ToolCall, gateway_rule: ToolRule | None, walker: Walker
 ) -> None:  # fmt: skip
-    """Walk one call to its end. `gateway_rule` is the tool a gateway path named; `cancel` ends
-    this very walk (`Walker.cancel`).
+    """Walk one call to its end. `gateway_rule` is the tool a gateway path named; `walker` takes
+    the steps.
 
     Never raises, except `CancelledError` when the whole process is being stopped.
     """
     record = _open_record(booth, exchange, call)
-    live = LiveCall(call, cancel, asyncio.get_running_loop(), booth.spawn)
+    live = LiveCall(call, walker.cancel, walker.loop, booth.spawn)
     visit = Visit(booth, exchange, call, live, record)
     if booth.tracing is not None:
         continue_trace(booth.tracing, visit)

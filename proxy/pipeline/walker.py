@@ -20,12 +20,12 @@ class Walker:
     """One call's. `on_over` is told once, when the coroutine has ended, however it did. `spawn`
     runs the rest of it as a task."""
 
-    __slots__ = ("_is_to_cancel", "_loop", "_on_over", "_promise", "_spawn", "_task", "_walk")
+    __slots__ = ("_is_to_cancel", "_on_over", "_promise", "_spawn", "_task", "_walk", "loop")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, spawn: Spawn, on_over: Callable[[], None]
     ) -> None:
-        self._loop = loop
+        self.loop = loop
         self._spawn = spawn
         self._on_over = on_over
         self._walk: _Walk | None = None  # until it is over
@@ -45,7 +45,7 @@ class Walker:
             self._task.cancel()
         elif not self._is_to_cancel:
             self._is_to_cancel = True  # a task that has not begun looks for this when it does
-            self._loop.call_soon(self._cancel)
+            self.loop.call_soon(self._cancel)
 
     def _cancel(self) -> None:
         promise, self._promise = self._promise, None

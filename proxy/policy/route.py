@@ -5,6 +5,7 @@ long as it is in force. So answers are remembered with the policy they were give
 """
 
 from proxy.model.call import Effect, Mode, Target
+from proxy.model.remember import remember
 from proxy.policy.authorize import authorize
 from proxy.policy.effect import effect_of
 from proxy.policy.match import find_tool
@@ -23,9 +24,7 @@ def find_route(
     if route is None:
         route = _find(policy, mode, method, target, gateway_rule)
         if len(target.path) <= _LONGEST_PATH:
-            if len(policy.routes) >= _MOST:
-                policy.routes.clear()  # cheaper than keeping an order
-            policy.routes[key] = route
+            remember(policy.routes, key, route, _MOST)
     return route
 
 

@@ -10,6 +10,7 @@ import orjson
 from proxy.model.clock import utc_timestamp
 from proxy.model.reason import MEANINGS, Reason
 from proxy.model.record import CallRecord, Capture
+from proxy.model.remember import remember
 from proxy.telemetry.redact import Redactor
 from proxy.telemetry.visible import visible_json, visible_line
 
@@ -74,9 +75,7 @@ def _question(record: CallRecord, redactor: Redactor) -> dict[str, object]:
             "path": redactor.path(record.path),
         }
         if len(record.path) <= _LONGEST_REMEMBERED_PATH:
-            if len(redactor.questions) >= _MOST_REMEMBERED:
-                redactor.questions.clear()
-            redactor.questions[key] = question
+            remember(redactor.questions, key, question, _MOST_REMEMBERED)
     return question
 
 

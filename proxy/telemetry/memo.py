@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 
+from proxy.model.remember import remember
+
 _MOST = 4096
 _LONGEST_CHARS = 256
 
 
 class Memo:
-    """Remembers at most 4,096 answers, of texts up to 256 characters, and then starts anew: one
-    clearing now and then is cheaper than keeping an order. Safe from several threads, which at
-    worst compute an answer twice."""
+    """Remembers at most 4,096 answers, of texts up to 256 characters."""
 
     __slots__ = ("_answer", "_known")
 
@@ -23,7 +23,5 @@ class Memo:
         if known is None:
             known = self._answer(text)
             if len(text) <= _LONGEST_CHARS:
-                if len(self._known) >= _MOST:
-                    self._known.clear()
-                self._known[text] = known
+                remember(self._known, text, known, _MOST)
         return known

@@ -95,11 +95,8 @@ class Recorder:
         if has_captures or taken_bytes or size > _BASE_BYTES + _LONGEST_LIGHT_PATH:
             self._queue.append(((record, redactor, self._settle(record, taken_bytes)), size))
             return
-        try:
-            line = record_line(record, redactor)
-        except Exception:  # noqa: BLE001 - whatever it is, it must cost one record, not the call
-            self._format_errors_light += 1
-            line = minimal_line(record)
+        line, failed = _formatted(record, redactor)
+        self._format_errors_light += failed
         self._queue.append((line, size))
 
     def _settle(self, record: CallRecord, taken_bytes: int) -> int:
@@ -188,20 +185,15 @@ class Recorder:
             if isinstance(entry, bytes):
                 self._pending.add(entry)
                 continue
-            self._pending.add(self._heavy_line(*entry))
-            if entry[2] or count % _RECORDS_PER_TURN == _RECORDS_PER_TURN - 1:
+            record, redactor, held_bytes = entry
+            line, failed = _formatted(record, redactor)
+            self._format_errors += failed
+            self._pending.add(line)
+            if held_bytes:
+                self.budget.give(held_bytes)
+            if held_bytes or count % _RECORDS_PER_TURN == _RECORDS_PER_TURN - 1:
                 self._stop.wait(_REST_S)
         return True
-
-    def _heavy_line(self, record: CallRecord, redactor: Redactor, held_bytes: int) -> bytes:
-        try:
-            line = record_line(record, redactor)
-        except Exception:  # noqa: BLE001 - whatever it is, it must cost one record, not the log
-            self._format_errors += 1
-            line = minimal_line(record)
-        if held_bytes:
-            self.budget.give(held_bytes)
-        return line
 
     def _write(self) -> bool:
         """Write pending lines; is everything out?"""
@@ -218,3 +210,11 @@ class Recorder:
         self.written += finished
         self._dropped_rotation += lost
         return not self._pending
+
+
+def _formatted(record: CallRecord, redactor: Redactor) -> tuple[bytes, bool]:
+    """The line, and whether it is only what is left to say where the whole one failed."""
+    try:
+        return record_line(record, redactor), False
+    except Exception:  # noqa: BLE001 - whatever it is, it must cost one record, not call or log
+        return minimal_line(record), True

@@ -43,7 +43,7 @@ class Redactor:
     `rule` comes from the policy; ValueError says which of its patterns is bad. `body_limit_bytes`
     is the size up to which bodies are captured; at most four times that is looked at, after
     decompression too. `questions` belongs to `proxy.telemetry.line`, which keeps there what whole
-    calls look like; two threads that both find nothing there at worst both work it out.
+    calls look like.
     """
 
     __slots__ = (

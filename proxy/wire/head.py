@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from proxy.model.errors import BadMessage
 from proxy.model.reason import Reason
+from proxy.model.remember import remember
 
 Field = tuple[bytes, bytes]  # lower-case name, the line as received without its CRLF
 
@@ -171,16 +172,13 @@ _remembered: dict[bytes, Section] = {}
 
 
 def _section(raw: bytes, start: int) -> Section:
-    """From `start` to the end. At most 1,024 sections of up to 2 KiB are remembered, then it starts
-    anew: cheaper than keeping an order."""
+    """From `start` to the end. At most 1,024 sections of up to 2 KiB are remembered."""
     raw = raw[start:]
     section = _remembered.get(raw)
     if section is None:
         section = _read_section(raw)
         if len(raw) <= _MAX_REMEMBERED_BYTES:
-            if len(_remembered) >= _MAX_REMEMBERED:
-                _remembered.clear()
-            _remembered[raw] = section
+            remember(_remembered, raw, section, _MAX_REMEMBERED)
     return section
 
 
