@@ -5,12 +5,12 @@ test sees to it that every number has one. Levels and sections are those of RFC 
 9111 (caching) and 9112 (HTTP/1.1).
 """
 
-import re
 from collections import Counter
 from typing import NamedTuple
 
 from tests.conformance import test_connections, test_fields, test_framing, test_start_line
 from tests.conformance.world import Scenarios
+from tests.numbered import counted, titles_of
 
 MODULES: tuple[tuple[str, str, Scenarios], ...] = (
     ("Start line and target", "test_start_line.py", test_start_line.scenarios),
@@ -244,10 +244,14 @@ CHECKLIST = (
 )
 
 
+def titles() -> list[str]:
+    """Of all tests."""
+    return titles_of(scenarios for _, _, scenarios in MODULES)
+
+
 def counts() -> Counter[int]:
     """How many tests each number has."""
-    titles = [str(param.id) for _, _, scenarios in MODULES for param in scenarios.params]
-    return Counter(int(found[1]) for title in titles if (found := re.match(r"R(\d\d): .", title)))
+    return counted("R", titles())
 
 
 def conformance_page() -> str:

@@ -10,12 +10,10 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import pytest
-from _pytest.mark.structures import ParameterSet
-
 from tests.fakes.network import PUBLIC, Network
 from tests.fakes.origin import OK, Origin, OriginConnection, Script
 from tests.fakes.sidecar import Sidecar, read_answer
+from tests.numbered import NumberedTests
 
 POLICY = """\
 tools:
@@ -35,19 +33,8 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.1 [0-9]{3} ")
 Run = Callable[[], Coroutine[None, None, None]]
 
 
-class Scenarios:
-    """The scenarios of one module: `@scenarios("R01: ...")` over each of them. The titles are the
-    ids of the tests, and what `docs/conformance.md` counts."""
-
-    def __init__(self) -> None:
-        self.params: list[ParameterSet] = []
-
-    def __call__(self, title: str) -> Callable[[Run], Run]:
-        def add(run: Run) -> Run:
-            self.params.append(pytest.param(run, id=title))
-            return run
-
-        return add
+class Scenarios(NumberedTests):
+    """Those of one module, and the shapes that many of them have."""
 
     def refuses(self, title: str, raw: bytes, *statuses: int, closes: bool = True) -> None:
         """`raw` gets one of `statuses` and a close, and the origin not a byte; `closes` False:

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from tests.fakes.sockets import reset_when_closed
+
 Script = Callable[["OriginConnection"], Awaitable[None]]
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -46,11 +48,7 @@ class OriginConnection:
 
     def reset(self) -> None:
         """Close with RST, as a crashed peer does."""
-        sock = self.writer.get_extra_info("socket")
-        import socket
-        import struct
-
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        reset_when_closed(self.writer.get_extra_info("socket"))
         self.writer.transport.abort()
 
 

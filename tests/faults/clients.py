@@ -4,11 +4,10 @@ import asyncio
 import contextlib
 import itertools
 import re
-import socket
-import struct
 from typing import NamedTuple
 
 from tests.fakes.sidecar import Sidecar
+from tests.fakes.sockets import reset_when_closed
 from tests.faults.moody import TUNNEL
 
 WAYS = ("get", "post", "pieces", "tunnel", "websocket", "model")
@@ -114,8 +113,7 @@ async def _send(
     elif leaves != "stays":
         await asyncio.sleep(PATIENCE_S)
         if leaves == "resets" and not writer.transport.is_closing():
-            sock = writer.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            reset_when_closed(writer.get_extra_info("socket"))
             writer.transport.abort()
         return False
     return True

@@ -1,15 +1,13 @@
-"""One line of the list of faults, and how its tests are collected and run."""
+"""One line of the list of faults, and how its tests are run."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import pytest
 import uvloop
-from _pytest.mark.structures import ParameterSet
 
 Run = Callable[..., Coroutine[Any, Any, None]]
-P = TypeVar("P", bound=Callable[..., Any])
 NewLoop = Callable[[], asyncio.AbstractEventLoop]
 
 # Production runs uvloop, whose sockets and TLS are its own.
@@ -29,21 +27,6 @@ class Fault(NamedTuple):
     becomes: str
     codes: tuple[str, ...] = ()
     deviation: str = ""
-
-
-class FaultTests:
-    """The tests of one module: `@faults("F01: ...")` over each scenario. The titles are the ids of
-    the tests, and what `docs/faults.md` counts."""
-
-    def __init__(self) -> None:
-        self.params: list[ParameterSet] = []
-
-    def __call__(self, title: str, *marks: pytest.MarkDecorator) -> Callable[[P], P]:
-        def add(run: P) -> P:
-            self.params.append(pytest.param(run, id=title, marks=marks))
-            return run
-
-        return add
 
 
 def run_on(new_loop: NewLoop, run: Run) -> None:

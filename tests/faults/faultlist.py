@@ -4,7 +4,6 @@ The one list: `docs/faults.md` is written from it. Each module of tests has the 
 (`FAULTS`) and their tests (`faults`); a test sees to it that every number has both.
 """
 
-import re
 from collections import Counter
 from typing import NamedTuple
 
@@ -23,7 +22,8 @@ from tests.faults import (
     test_state,
     test_tls,
 )
-from tests.faults.fault import Fault, FaultTests
+from tests.faults.fault import Fault
+from tests.numbered import NumberedTests, counted, titles_of
 
 
 class Chapter(NamedTuple):
@@ -32,7 +32,7 @@ class Chapter(NamedTuple):
     title: str
     module: str
     faults: tuple[Fault, ...]
-    tests: FaultTests
+    tests: NumberedTests
 
 
 CHAPTERS: tuple[Chapter, ...] = (
@@ -59,12 +59,12 @@ def all_faults() -> tuple[Fault, ...]:
 
 def titles() -> list[str]:
     """Of all tests."""
-    return [str(param.id) for chapter in CHAPTERS for param in chapter.tests.params]
+    return titles_of(chapter.tests for chapter in CHAPTERS)
 
 
 def counts() -> Counter[int]:
     """How many tests each number has."""
-    return Counter(int(found[1]) for title in titles() if (found := re.match(r"F(\d\d): .", title)))
+    return counted("F", titles())
 
 
 def faults_page() -> str:

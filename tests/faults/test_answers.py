@@ -9,8 +9,10 @@ import pytest
 from proxy.model.reason import Reason
 from tests.conformance.world import END, GET, POLICY, POST, World, plain
 from tests.fakes.origin import OK, OriginConnection, Script
-from tests.faults.fault import LOOPS, Fault, FaultTests, NewLoop, Run, run_on
-from tests.faults.world import a_world, is_told, until
+from tests.fakes.waiting import until
+from tests.faults.fault import LOOPS, Fault, NewLoop, Run, run_on
+from tests.faults.world import a_world, is_told
+from tests.numbered import NumberedTests
 
 FAULTS = (
     Fault(
@@ -89,7 +91,7 @@ FAULTS = (
         "a minor version above 1 is refused too: no server speaks one.",
     ),
 )
-faults = FaultTests()
+faults = NumberedTests()
 
 RETRIED = POLICY.replace("{max: 0}", "{max: 2, backoff_ms: [1, 2]}")
 BRIEF = RETRIED.replace("default: 20000", "default: 200")

@@ -16,8 +16,10 @@ from proxy.model.reason import Reason
 from tests.conformance.world import END, GET, POLICY, World
 from tests.fakes.origin import OriginConnection
 from tests.fakes.sidecar import read_answer
-from tests.faults.fault import LOOPS, Fault, FaultTests, NewLoop, Run, run_on
-from tests.faults.world import a_world, is_told, until
+from tests.fakes.waiting import until
+from tests.faults.fault import LOOPS, Fault, NewLoop, Run, run_on
+from tests.faults.world import a_world, is_told
+from tests.numbered import NumberedTests
 from tests.repo.tree import ROOT
 from tests.scenarios.processes import bare_environment
 
@@ -37,7 +39,7 @@ FAULTS = (
         "whose control port would have a lax one does not start.",
     ),
 )
-faults = FaultTests()
+faults = NumberedTests()
 
 # --- F68: bugs ------------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from unittest.mock import patch
@@ -14,8 +13,11 @@ from proxy.model.reason import Reason
 from tests.conformance.world import CONNECT, END, GET, POLICY, POST, World
 from tests.fakes.origin import OK, OriginConnection
 from tests.fakes.sidecar import read_answer
-from tests.faults.fault import LOOPS, Fault, FaultTests, NewLoop, Run, run_on
-from tests.faults.world import a_world, is_told, settled, until
+from tests.fakes.sockets import reset_when_closed
+from tests.fakes.waiting import until
+from tests.faults.fault import LOOPS, Fault, NewLoop, Run, run_on
+from tests.faults.world import a_world, is_told, settled
+from tests.numbered import NumberedTests
 
 FAULTS = (
     Fault(
@@ -62,7 +64,7 @@ FAULTS = (
         ("busy", "ok"),
     ),
 )
-faults = FaultTests()
+faults = NumberedTests()
 
 BRIEF = POLICY.replace("default: 20000", "default: 300")
 QUIET = POLICY.replace("default: 20000", "default: 20000, idle: 200")
@@ -96,8 +98,7 @@ async def has_clients(world: World, count: int) -> None:
 
 def reset(writer: asyncio.StreamWriter) -> None:
     """Close with RST."""
-    sock = writer.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    reset_when_closed(writer.get_extra_info("socket"))
     writer.transport.abort()
 
 
@@ -287,7 +288,7 @@ async def _gone_at_the_end() -> None:
             await loop.sock_sendall(sock, GET + END)
             assert (await loop.sock_recv(sock, 65536)).endswith(b"ok")
             (connection,) = world.sidecar.front._connections
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            reset_when_closed(sock)
         connection._end()  # before the loop has seen the reset
         await has_clients(world, 0)
 

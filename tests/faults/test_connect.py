@@ -15,8 +15,10 @@ from tests.conformance.world import END, GET, POLICY, POST, World
 from tests.fakes.network import PUBLIC
 from tests.fakes.origin import OK, OriginConnection
 from tests.fakes.tunnel import connect_head
-from tests.faults.fault import LOOPS, Fault, FaultTests, NewLoop, Run, run_on
-from tests.faults.world import a_world, dialling, is_told, unanswering, until
+from tests.fakes.waiting import until
+from tests.faults.fault import LOOPS, Fault, NewLoop, Run, run_on
+from tests.faults.world import a_world, dialling, is_told, unanswering
+from tests.numbered import NumberedTests
 
 FAULTS = (
     Fault(
@@ -61,7 +63,7 @@ FAULTS = (
         ("ok", "address_denied"),
     ),
 )
-faults = FaultTests()
+faults = NumberedTests()
 
 GET_TLS = GET.replace(b"http:", b"https:") + END
 RETRIED = POLICY.replace("{max: 0}", "{max: 2, backoff_ms: [1, 2]}")

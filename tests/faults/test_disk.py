@@ -25,8 +25,10 @@ from proxy.telemetry.span_queue import SpanQueue
 from proxy.telemetry.spans import SpanView
 from tests.conformance.world import END, GET
 from tests.fakes.clock import FakeClock
-from tests.faults.fault import Fault, FaultTests, Run
-from tests.faults.world import a_world, until
+from tests.fakes.waiting import until
+from tests.faults.fault import Fault, Run
+from tests.faults.world import a_world
+from tests.numbered import NumberedTests
 from tests.store.values import a_switch
 from tests.telemetry.fake_sinks import ScriptedSink
 from tests.telemetry.records import make_record
@@ -54,7 +56,7 @@ FAULTS = (
     Fault(56, "a storm of reloads", "many requests become few reloads"),
     Fault(57, "the state file is cut off or is none", "nothing starts, and it is left as it is"),
 )  # fmt: skip
-faults = FaultTests()
+faults = NumberedTests()
 
 GOOD = "tools: {allowlist: [a], catalog: {a: {match: [{host: a.example}]}}}\n"
 REDACTOR = Redactor(RedactRule())

@@ -14,8 +14,10 @@ from tests.conformance.world import END, GET, POLICY, World, after_head
 from tests.fakes.clock import FakeClock
 from tests.fakes.network import PUBLIC
 from tests.fakes.origin import OK, Script
-from tests.faults.fault import LOOPS, Fault, FaultTests, NewLoop, Run, run_on
-from tests.faults.world import a_world, dialling, is_told, unanswering, until
+from tests.fakes.waiting import until
+from tests.faults.fault import LOOPS, Fault, NewLoop, Run, run_on
+from tests.faults.world import a_world, dialling, is_told, unanswering
+from tests.numbered import NumberedTests
 
 FAULTS = (
     Fault(
@@ -55,7 +57,7 @@ FAULTS = (
         "10 s.",
     ),
 )
-faults = FaultTests()
+faults = NumberedTests()
 
 RETRIED = POLICY.replace("{max: 0}", "{max: 2, backoff_ms: [1, 2]}")
 ANY = POLICY.replace("a.test", "'*.test'")

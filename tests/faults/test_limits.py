@@ -22,8 +22,10 @@ from proxy.upstream.resolver import Address
 from tests.conformance.world import CONNECT, END, GET, POLICY, World
 from tests.fakes.network import PUBLIC
 from tests.fakes.origin import OK, OriginConnection
-from tests.faults.fault import LOOPS, Fault, FaultTests, NewLoop, Run, run_on
-from tests.faults.world import a_world, dialling, is_told, until
+from tests.fakes.waiting import until
+from tests.faults.fault import LOOPS, Fault, NewLoop, Run, run_on
+from tests.faults.world import a_world, dialling, is_told
+from tests.numbered import NumberedTests
 
 FAULTS = (
     Fault(
@@ -75,7 +77,7 @@ FAULTS = (
         ("ok", "address_denied"),
     ),
 )
-faults = FaultTests()
+faults = NumberedTests()
 
 PRICED = POLICY.replace("tunnel: {raw: true}", "cost_usd: 0.5")
 WATCHED = POLICY.replace(

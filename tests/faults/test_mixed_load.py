@@ -12,8 +12,11 @@ from tests.conformance.world import CONNECT, END, GET, POST, World
 from tests.fakes.network import PUBLIC
 from tests.fakes.origin import OK
 from tests.fakes.sidecar import read_answer
-from tests.faults.fault import Fault, FaultTests, Run, run_on
-from tests.faults.world import a_world, open_files, settled, until
+from tests.fakes.sockets import open_files
+from tests.fakes.waiting import until
+from tests.faults.fault import Fault, Run, run_on
+from tests.faults.world import a_world, settled
+from tests.numbered import NumberedTests
 
 FAULTS = (
     Fault(
@@ -24,7 +27,7 @@ FAULTS = (
         ("ok", "tool_not_allowed", "max_tool_calls", "upstream_connect"),
     ),
 )
-faults = FaultTests()
+faults = NumberedTests()
 
 SOAK_S = 5.0
 RUN_LIMIT = 50

@@ -20,7 +20,8 @@ import pytest
 import requests
 
 from proxy.cli.exit_codes import DONE
-from tests.faults.fault import Fault, FaultTests
+from tests.faults.fault import Fault
+from tests.numbered import NumberedTests
 from tests.scenarios.asking import control, health_page, kill, metric, wait_for
 from tests.scenarios.crowds import Before, Crowd, open_files
 from tests.scenarios.processes import (
@@ -69,7 +70,7 @@ FAULTS = (
         ("ok",),
     ),
 )
-faults = FaultTests()
+faults = NumberedTests()
 scenario = pytest.mark.scenario
 
 BUSY = "503 busy, told when"

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.faults.fault import Fault, FaultTests
+from tests.faults.fault import Fault
+from tests.numbered import NumberedTests
 from tests.scenarios.asking import CONTROL, control, wait_for
 from tests.scenarios.processes import HttpOrigin, SidecarProcess, local_tool, policy, running
 
@@ -22,7 +23,7 @@ FAULTS = (
         "tokens of the control port and the CA have no overlap and need a restart.",
     ),
 )
-faults = FaultTests()
+faults = NumberedTests()
 scenario = pytest.mark.scenario
 
 TOKENS = ("first-token", "second-token")

@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 
 from proxy.model.record import CallRecord
 from tests.conformance.world import World
+from tests.fakes.waiting import until
 from tests.faults.clients import LEAVES, WAYS, Ask, Client, Heard, visit
 from tests.faults.fault import LOOPS, NewLoop, run_on
 from tests.faults.moody import MOODS, moody
 from tests.faults.operating import ACTS, POLICY, begin, end
-from tests.faults.world import a_world, settled, until
+from tests.faults.world import a_world, settled
 
 RUNS = ("one", "two")
 Round = tuple[list[Client], str, bool]  # clients at once, what the operator does, does it last?

@@ -20,9 +20,10 @@ from proxy.store.sqlite import SqliteStore
 from proxy.store.store import Batch, Store, StoreError
 from proxy.store.tables import VERSION
 from tests.fakes.clock import FakeClock
-from tests.faults.fault import Fault, FaultTests, Run
-from tests.faults.world import until
+from tests.fakes.waiting import until
+from tests.faults.fault import Fault, Run
 from tests.guards.rules import a_caller
+from tests.numbered import NumberedTests
 from tests.store.memory_store import MemoryStore
 from tests.store.values import a_run, a_switch, an_agent
 
@@ -49,7 +50,7 @@ FAULTS = (
     Fault(49, "no right to the state, or two sidecars on one file",
           "the second is refused with a reason of its own; the first goes on", deviation=_NO_REDIS),
 )  # fmt: skip
-faults = FaultTests()
+faults = NumberedTests()
 
 RULE = BudgetRule(
     max_steps=10, max_tool_calls=10, max_seconds=600, max_spend_micros=1000, max_bytes=10_000,

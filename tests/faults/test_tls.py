@@ -25,8 +25,10 @@ from tests.fakes.network import PUBLIC
 from tests.fakes.nobody import unprivileged
 from tests.fakes.origin import OriginConnection, Script
 from tests.fakes.tunnel import HandClient, TlsOrigin, connect_head
-from tests.faults.fault import LOOPS, Fault, FaultTests, NewLoop, Run, run_on
-from tests.faults.world import a_world, is_told, until
+from tests.fakes.waiting import until
+from tests.faults.fault import LOOPS, Fault, NewLoop, Run, run_on
+from tests.faults.world import a_world, is_told
+from tests.numbered import NumberedTests
 
 FAULTS = (
     Fault(
@@ -67,7 +69,7 @@ FAULTS = (
         "each CONNECT has its record, none is left out: a client that tries again and again shows.",
     ),
 )
-faults = FaultTests()
+faults = NumberedTests()
 
 GET_TLS = GET.replace(b"http:", b"https:") + END
 RETRIED = POLICY.replace("{max: 0}", "{max: 2, backoff_ms: [1, 2]}")

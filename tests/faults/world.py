@@ -5,12 +5,10 @@ reservations, live calls, tasks of the app, open files. A test that leaves one o
 fails, whatever else it found.
 """
 
-import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from ipaddress import ip_address
-from pathlib import Path
 from unittest.mock import patch
 
 from proxy.model.reason import MEANINGS, Reason
@@ -20,9 +18,8 @@ from tests.conformance.world import POLICY, World
 from tests.conformance.world import a_world as a_plain_world
 from tests.fakes.origin import Script
 from tests.fakes.sidecar import Sidecar
-
-Condition = Callable[[], bool]
-SETTLES_WITHIN_S = 5.0
+from tests.fakes.sockets import open_files
+from tests.fakes.waiting import until
 
 
 @asynccontextmanager
@@ -47,21 +44,6 @@ async def settled(sidecar: Sidecar) -> None:
     assert (booth.early.taken, booth.early.waiting) == (0, 0)
     runs = booth.ledger.runs_table.every()
     assert [run.run_id for run in runs if run.in_flight or run.held_micros or run.held_tokens] == []
-
-
-async def until(condition: Condition, within_s: float = SETTLES_WITHIN_S) -> None:
-    """Poll; fails with the condition's own words where it never comes true."""
-    try:
-        async with asyncio.timeout(within_s):
-            while not condition():
-                await asyncio.sleep(0.01)
-    except TimeoutError:
-        assert condition()
-
-
-def open_files() -> int:
-    """How many file descriptors this process holds."""
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import ssl
-import struct
+from functools import partial
 
 import pytest
 import trustme
@@ -12,6 +12,8 @@ from proxy.model.call import Mode
 from proxy.model.reason import Reason
 from tests.fakes.origin import Origin, OriginConnection
 from tests.fakes.sidecar import Sidecar, policy_text, read_answer
+from tests.fakes.sockets import reset_when_closed
+from tests.fakes.waiting import until
 
 RAW = "tunnel: {raw: true}"
 
@@ -71,14 +73,6 @@ async def test_half_close_is_kept() -> None:
         record = sidecar.records[0]
         assert (record.code, record.mode, record.request_bytes) == (Reason.OK, Mode.CONNECT, 5)
         assert record.response_bytes == 12
-
-
-async def until(condition: object) -> None:
-    """Wait for a state the other side reaches by itself."""
-    assert callable(condition)
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def test_a_server_may_speak_first() -> None:
@@ -288,7 +282,7 @@ async def test_a_tunnel_ends_with_its_run() -> None:
                 await asyncio.wait_for(reader.read(), 3)
                 while await asyncio.wait_for(reader.read(4096), 3):
                     pass
-                await until(lambda sidecar=sidecar: sidecar.records)
+                await until(partial(len, sidecar.records))
                 assert sidecar.records[0].code is code
                 writer.close()
 
@@ -316,8 +310,7 @@ async def test_many_half_closed_and_reset_tunnels_leave_nothing() -> None:
                 writer.write_eof()
                 await reader.read()
             elif number % 3 == 1:
-                sock = writer.get_extra_info("socket")
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                reset_when_closed(writer.get_extra_info("socket"))
             writer.close()
 
         for _ in range(6):

@@ -6,8 +6,8 @@ On both event loops: production runs uvloop, whose TLS and callbacks are its own
 import asyncio
 import os
 import ssl
-import struct
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,8 +18,10 @@ from proxy.listeners.front import FrontLimits
 from proxy.model.call import Mode
 from proxy.model.reason import Reason
 from proxy.policy.compile import load_policy
+from tests.fakes import waiting
 from tests.fakes.origin import OriginConnection, Script, answer_all
 from tests.fakes.sidecar import Sidecar, policy_text, read_answer
+from tests.fakes.sockets import open_files, reset_when_closed
 from tests.fakes.tunnel import HandClient, TlsOrigin, client_tls, connect_head, open_tls
 
 HOST = "tool.localhost"
@@ -55,10 +57,7 @@ def request(authority: str, path: str = "/", method: str = "GET", *lines: str) -
     return f"{method} {path} HTTP/1.1\r\n{fields}\r\n".encode()
 
 
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
+until = partial(waiting.until, within_s=10)
 
 
 class Setting:
@@ -306,10 +305,7 @@ async def _open_badly(it: Setting, how: str | bytes) -> asyncio.StreamWriter:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    import socket
-
-    sock = writer.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    reset_when_closed(writer.get_extra_info("socket"))
     writer.transport.abort()
 
 
@@ -567,10 +563,6 @@ def test_opaque_tunnels_end_when_their_host_is_to_be_read(run: Run, tmp_path: Pa
     run(scenario())
 
 
-def _descriptors() -> int:
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
-
-
 def test_handshakes_that_fail_leave_nothing_behind(run: Run, tmp_path: Path) -> None:
     """Hundreds of half, aborted, mute and garbage handshakes, with good ones between them."""
     ways: list[str | bytes] = [
@@ -594,7 +586,7 @@ def test_handshakes_that_fail_leave_nothing_behind(run: Run, tmp_path: Path) -> 
         async with Setting(tmp_path, limits=FrontLimits(head_s=0.5, linger_s=0.3)) as it:
             await one(it, "good")
             await until(lambda: not it.sidecar.front.tunnels and not len(it.sidecar.front))
-            descriptors, tasks = _descriptors(), len(asyncio.all_tasks())
+            descriptors, tasks = open_files(), len(asyncio.all_tasks())
             for _ in range(rounds):
                 await asyncio.gather(*(one(it, how) for how in ways for _ in range(5)))
             await until(lambda: not it.sidecar.front.tunnels and not len(it.sidecar.front))
@@ -603,7 +595,7 @@ def test_handshakes_that_fail_leave_nothing_behind(run: Run, tmp_path: Path) -> 
                 connection.writer.close()
             it.sidecar.booth.pool.close()
             await until(lambda: len(asyncio.all_tasks()) <= tasks)
-            await until(lambda: _descriptors() <= descriptors)
+            await until(lambda: open_files() <= descriptors)
             assert len(it.sidecar.records) == 2 + rounds * 5 * (len(ways) + 1)
             assert it.sidecar.front.ended_tls == 0
 

@@ -1,7 +1,6 @@
 """Bodies read before their calls are admitted: how many at once, and who gives a place back."""
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
@@ -11,6 +10,7 @@ from proxy.pipeline import early
 from proxy.pipeline.upload import MAX_KEPT_BYTES
 from tests.fakes.origin import Origin
 from tests.fakes.sidecar import Sidecar, policy_text, read_answer
+from tests.fakes.waiting import until
 
 PRICED = "kind: model\npricing: {input_usd_per_mtok: 3, output_usd_per_mtok: 15}\n"
 MCP = "kind: mcp\n"
@@ -29,12 +29,6 @@ def policy(port: int, tool: str, extra: str) -> str:
 def post(*lines: str, length: int = 8) -> bytes:
     named = "".join(f"{line}\r\n" for line in ("Host: booth", f"Content-Length: {length}", *lines))
     return f"POST /tools/echo/a HTTP/1.1\r\n{named}\r\n".encode()
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not is_so():
-            await asyncio.sleep(0.002)
 
 
 @pytest.mark.parametrize(("tool", "extra"), EARLY)

@@ -12,6 +12,7 @@ from proxy.upstream.tunnel import Splice
 from tests.fakes.origin import Origin, OriginConnection
 from tests.fakes.sidecar import Sidecar, policy_text
 from tests.fakes.tunnel import TlsOrigin, connect_head
+from tests.fakes.waiting import until
 
 HOST = "tool.localhost"
 
@@ -25,13 +26,6 @@ async def greet(connection: OriginConnection) -> None:
     """Speaks first, as SSH, SMTP, FTP and MySQL do."""
     await connection.send(b"SSH-2.0-test\r\n")
     await connection.read_some()
-
-
-async def until(condition: object) -> None:
-    assert callable(condition)
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 def shared(port: int, first: str, second: str) -> str:

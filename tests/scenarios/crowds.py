@@ -3,7 +3,6 @@
 import re
 import resource
 import socket
-import struct
 import subprocess
 import threading
 from collections import Counter
@@ -12,11 +11,12 @@ from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
+from tests.fakes import sockets
+from tests.fakes.sockets import reset_when_closed
 from tests.scenarios.asking import control, health_page, metric, wait_for
 from tests.scenarios.processes import HttpOrigin, SidecarProcess
 
 _EMPTY = ("toolbooth_open_tunnels", "toolbooth_client_connections")
-_RESET = struct.pack("ii", 1, 0)
 
 
 @contextmanager
@@ -60,7 +60,7 @@ class Crowd:
     def leave(self) -> None:
         """All at once, with resets: a port in TIME_WAIT is of use to nobody."""
         for one in self.sockets:
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            reset_when_closed(one)
             one.close()
         self.sockets = []
 
@@ -161,7 +161,7 @@ class Before:
 
 
 def open_files(sidecar: SidecarProcess) -> int:
-    return sum(1 for _ in Path(f"/proc/{sidecar.process.pid}/fd").iterdir())
+    return sockets.open_files(sidecar.process.pid)
 
 
 def rss_mib(sidecar: SidecarProcess) -> float:

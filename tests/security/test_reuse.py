@@ -5,14 +5,7 @@ import asyncio
 from proxy.model.reason import Reason
 from tests.fakes.origin import OK, Origin, OriginConnection
 from tests.fakes.sidecar import Sidecar, policy_text, read_answer
-
-
-async def until(condition: object) -> None:
-    """Wait for a state the other side reaches by itself."""
-    assert callable(condition)
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.005)
+from tests.fakes.waiting import until
 
 
 async def test_an_early_503_does_not_pool_a_connection_that_still_awaits_content() -> None:
