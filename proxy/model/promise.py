@@ -9,7 +9,7 @@ awaited in both.
 
 import asyncio
 from collections.abc import Callable, Generator
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 _T = TypeVar("_T")
 
@@ -20,7 +20,7 @@ class Stepping:
     """`is_by_hand`: the coroutine that runs right now is stepped by hand. A task inside of such a
     step cannot be, since only the event loop steps those; the other way round it can."""
 
-    is_by_hand = False
+    is_by_hand: ClassVar[bool] = False
 
 
 class Promise(Generic[_T]):

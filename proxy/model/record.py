@@ -68,3 +68,19 @@ class CallRecord:
         self.call_id = call_id
         self.mode = mode
         self.ts = ts  # wall clock, seconds
+
+    def copy(self) -> "CallRecord":
+        """Another record that says the same; the captures are shared."""
+        copy = CallRecord(self.call_id, self.mode, self.ts)
+        for name in _COPIED:
+            setattr(copy, name, getattr(self, name))
+        return copy
+
+
+# All but what a record is made with. By name, since a compiled class has no `__dict__` to copy.
+_COPIED = (
+    "caller", "client_address", "tool", "method", "scheme", "host", "port", "path", "code",
+    "detail", "rule", "status", "attempts", "queue_ms", "upstream_ms", "total_ms", "request_bytes",
+    "response_bytes", "cost_micros", "tokens", "is_usage_unread", "policy_version", "sampled",
+    "trace_id", "trace", "request", "result",
+)  # fmt: skip

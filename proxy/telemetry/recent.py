@@ -6,7 +6,6 @@ Event loop only.
 
 import asyncio
 from collections import deque
-from copy import copy as shallow_copy
 
 from proxy.model.reason import Reason
 from proxy.model.record import CallRecord
@@ -24,7 +23,7 @@ def without_bodies(record: CallRecord) -> CallRecord:
     2048: the recorder still needs the original."""
     if record.request is None and record.result is None and len(record.path) <= _LONGEST_PATH:
         return record
-    copy = shallow_copy(record)
+    copy = record.copy()
     copy.request = copy.result = None
     if len(copy.path) > _LONGEST_PATH:
         kept = copy.path[:_LONGEST_PATH]  # cut where the redactor can still tell the parts apart

@@ -71,7 +71,7 @@ class Recorder:
         self._pending = PendingLines(sink)
         self._stop = threading.Event()
         self._abandoned = False
-        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self._worker = threading.Thread(target=self._run, name="recorder", daemon=True)
 
     # --- on the event loop ---------------------------------------------------------------------
 
@@ -137,19 +137,19 @@ class Recorder:
 
     def start(self) -> None:
         """Start the writer thread."""
-        self._thread.start()
+        self._worker.start()
 
     def stop(self, timeout_s: float) -> None:
         """Write what is queued, for at most `timeout_s`; count what is left. Blocks: call it when
         no calls are served any more, or from another thread."""
         self._stop.set()
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
+        if self._worker.ident is not None:
+            self._worker.join(timeout_s)
         self._abandoned = True
-        if self._thread.is_alive():  # ends within one write; touches no queue after that
-            self._thread.join(2 * _WAKE_S)
+        if self._worker.is_alive():  # ends within one write; touches no queue after that
+            self._worker.join(2 * _WAKE_S)
         self._dropped_shutdown += len(self._pending) + len(self._queue)
-        if not self._thread.is_alive():  # else stuck in the kernel: leave it what it holds
+        if not self._worker.is_alive():  # else stuck in the kernel: leave it what it holds
             self._sink.close()
 
     # --- in the writer thread ------------------------------------------------------------------

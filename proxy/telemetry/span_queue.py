@@ -57,7 +57,7 @@ class SpanQueue:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._abandoned = False
-        self._thread = threading.Thread(target=self._run, name="spans", daemon=True)
+        self._worker = threading.Thread(target=self._run, name="spans", daemon=True)
 
     # --- on the event loop ---------------------------------------------------------------------
 
@@ -91,22 +91,22 @@ class SpanQueue:
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread.start()
+        self._worker.start()
 
     def stop(self, timeout_s: float, shut_down: Callable[[], None] = lambda: None) -> None:
         """Export what is queued, for at most `timeout_s`, then call `shut_down`, which should make
         an export under way give up; count what is left. Blocks."""
         self._stop.set()
         self._wake.set()
-        is_started = self._thread.ident is not None
+        is_started = self._worker.ident is not None
         if is_started:
-            self._thread.join(timeout_s)
+            self._worker.join(timeout_s)
         self._abandoned = True
         shut_down()
         if is_started:
-            self._thread.join(_STOP_WAIT_S)  # longer than that only a receiver that hangs takes
+            self._worker.join(_STOP_WAIT_S)  # longer than that only a receiver that hangs takes
         self._dropped_shutdown += self.depth
-        if self._thread.is_alive():
+        if self._worker.is_alive():
             self._dropped_shutdown += self._under_way
 
     # --- the thread ----------------------------------------------------------------------------

@@ -109,7 +109,7 @@ class Outgoing:
     ) -> None:
         if replace:
             options = nominated(head)
-            lines = _kept_lines(head.section, identity | options | replace.keys())
+            lines = _kept_lines(head.section, identity | options | frozenset(replace))
             lines.extend(line for line in replace.values() if line)
             lines.append(via)
             after = b"\r\n".join(lines)
