@@ -4,23 +4,33 @@ the operator's view.
 Only reads. Strings are put together by hand, since they are built for every answer.
 """
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from proxy.policy.policy import MICROS_PER_USD, BudgetRule
 
 _Number = int | float
 
+_CENTS = tuple(f"{cents:02d}" for cents in range(100))
 
-class Usage(Protocol):
-    """The part of a run that is counted."""
 
-    started_s: float
-    steps: int
-    tool_calls: int
-    spend_micros: int
-    held_micros: int
-    tokens: int
-    byte_count: int
+class Usage:
+    """The part of a run that is counted. `spend_micros` and `tokens` are settled, `held_micros`
+    and `held_tokens` reserved; `started_s` is monotonic."""
+
+    __slots__ = (
+        "byte_count", "held_micros", "held_tokens", "spend_micros", "started_s", "steps", "tokens",
+        "tool_calls",
+    )  # fmt: skip
+
+    def __init__(self, now_s: float) -> None:
+        self.started_s = now_s
+        self.steps = 0
+        self.tool_calls = 0
+        self.spend_micros = 0
+        self.held_micros = 0
+        self.tokens = 0
+        self.held_tokens = 0
+        self.byte_count = 0
 
 
 class Amounts(NamedTuple):
@@ -137,9 +147,11 @@ def _uses(
 
 def usd(micros: int) -> str:
     """Dollars with two to six decimals: `0.99`, `1.00`, `0.000125`."""
-    dollars, rest = divmod(micros, MICROS_PER_USD)
-    decimals = f"{rest:06d}"
-    return f"{dollars}.{decimals[:2]}{decimals[2:].rstrip('0')}"
+    dollars = micros // MICROS_PER_USD
+    rest = micros - dollars * MICROS_PER_USD
+    if rest % 10_000 == 0:
+        return f"{dollars}.{_CENTS[rest // 10_000]}"
+    return f"{dollars}.{str(MICROS_PER_USD + rest)[1:].rstrip('0')}"
 
 
 def _shown(name: str, amount: _Number) -> str:

@@ -1,6 +1,5 @@
 """How much one call asks of the budgets, as far as that is known before it is made."""
 
-from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -16,28 +15,28 @@ class Estimate(NamedTuple):
 NO_ESTIMATE = Estimate()
 
 
-class Amount(NamedTuple):
-    """`calls` calls that cost `cost_micros` together, and an estimate of what comes on top."""
+class Amount:
+    """`calls` calls that cost `cost_micros` together, and an estimate of what comes on top.
+    `held_micros`: what is reserved of the spend; `held_tokens`: of the tokens."""
 
-    is_step: bool
-    calls: int
-    cost_micros: int
-    estimate: Estimate
-    held_micros: int  # what is reserved of the spend
+    __slots__ = ("calls", "cost_micros", "held_micros", "held_tokens", "is_guess", "is_step")
+
+    def __init__(
+        self, *, is_step: bool, calls: int, cost_micros: int, estimate: Estimate = NO_ESTIMATE
+    ) -> None:
+        micros, tokens = estimate
+        self.is_step = is_step
+        self.calls = calls
+        self.cost_micros = cost_micros
+        self.is_guess = micros > 0
+        self.held_micros = cost_micros + micros
+        self.held_tokens = tokens
 
     def fits(self, used_micros: int, limit_micros: int) -> bool:
         """Is there room for this in a spend of which so much is used or held?"""
-        if self.estimate.micros and used_micros >= limit_micros:
+        if self.is_guess and used_micros >= limit_micros:
             return False
         return used_micros + self.cost_micros <= limit_micros
 
 
-@lru_cache(maxsize=1024)
-def amount_of(
-    *, is_step: bool, calls: int, cost_micros: int, estimate: Estimate = NO_ESTIMATE
-) -> Amount:
-    """The amounts of a policy's tools are few, and asked for at every call."""
-    return Amount(is_step, calls, cost_micros, estimate, cost_micros + estimate.micros)
-
-
-FREE = amount_of(is_step=False, calls=0, cost_micros=0)
+FREE = Amount(is_step=False, calls=0, cost_micros=0)

@@ -20,7 +20,7 @@ from proxy.guards.allowance import (
     used_share,
     warning_text,
 )
-from proxy.guards.amount import FREE, NO_ESTIMATE, Amount, Estimate, amount_of
+from proxy.guards.amount import FREE, NO_ESTIMATE, Amount, Estimate
 from proxy.guards.kept import KeptAgent, KeptRun, instant
 from proxy.guards.run_limits import RunLimits
 from proxy.guards.runs import Run, RunTable, run_table_full
@@ -95,7 +95,7 @@ class Ledger:
             rule = run.limits.over(rule)
         if run.is_waiting:
             run.started_s = now_s
-        amount = amount_of(
+        amount = Amount(
             is_step=kind is Kind.MODEL, calls=calls, cost_micros=cost_micros, estimate=estimate
         )
         refusal = run.refuse(rule, amount, now_s)

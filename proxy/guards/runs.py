@@ -7,7 +7,7 @@ with the agents' windows.
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
 
-from proxy.guards.allowance import usd
+from proxy.guards.allowance import Usage, usd
 from proxy.guards.amount import Amount
 from proxy.guards.changes import Changes
 from proxy.guards.kept import Instant, KeptRun, down_s, kept_count
@@ -22,34 +22,25 @@ FULL_RETRY_AFTER_MS = 5_000
 _SWEEP = 2  # entries looked at per new one: the table shrinks faster than it grows
 
 
-class Run:
+class Run(Usage):
     """What one run has used. Everything that is reserved counts as used.
 
-    `spend_micros` and `tokens` are settled, `held_micros` and `held_tokens` reserved. Times are
-    monotonic. `is_waiting`: it has used nothing but bytes, and its seconds begin with its first
-    call; until then `started_s` is when it was heard of last. `loops` counts equal calls by loop
-    key, and is made on the first one. `looped`: it was caught in a loop, which ends it for good.
-    `limits`: what an operator set for this run alone. `is_dirty`: see `Changes`.
+    Times are monotonic. `is_waiting`: it has used nothing but bytes, and its seconds begin with its
+    first call; until then `started_s` is when it was heard of last. `loops` counts equal calls by
+    loop key, and is made on the first one. `looped`: it was caught in a loop, which ends it for
+    good. `limits`: what an operator set for this run alone. `is_dirty`: see `Changes`.
     """
 
     __slots__ = (
-        "byte_count", "held_micros", "held_tokens", "in_flight", "is_dirty", "is_waiting", "last_s",
-        "limits", "looped", "loops", "refusals", "run_id", "spend_micros", "started_s", "steps",
-        "tokens", "tool_calls",
+        "in_flight", "is_dirty", "is_waiting", "last_s", "limits", "looped", "loops", "refusals",
+        "run_id",
     )  # fmt: skip
 
     def __init__(self, run_id: str, now_s: float) -> None:
+        super().__init__(now_s)
         self.run_id = run_id
-        self.started_s = now_s
         self.last_s = now_s
         self.is_waiting = False
-        self.steps = 0
-        self.tool_calls = 0
-        self.spend_micros = 0
-        self.held_micros = 0
-        self.tokens = 0
-        self.held_tokens = 0
-        self.byte_count = 0
         self.in_flight = 0
         self.refusals = 0
         self.looped = False
@@ -98,13 +89,13 @@ class Run:
         else:
             self.tool_calls += amount.calls
         self.held_micros += amount.held_micros
-        self.held_tokens += amount.estimate.tokens
+        self.held_tokens += amount.held_tokens
         self.in_flight += 1
 
     def release(self, amount: Amount) -> None:
         """The call is over; what it used is known by other means. Its count stays."""
         self.held_micros -= amount.held_micros
-        self.held_tokens -= amount.estimate.tokens
+        self.held_tokens -= amount.held_tokens
         self.in_flight -= 1
 
     def uncount(self, amount: Amount) -> None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, cast
 
 from proxy.listeners.body import body_of
 from proxy.listeners.exchange import ClientExchange, reset
-from proxy.listeners.ways_in import Inside, read_call
+from proxy.listeners.ways_in import Inside
+from proxy.model.call import ToolCall
 from proxy.model.errors import CLIENT_GONE, BadMessage, Refusal, Stopped
 from proxy.model.reason import Reason
 from proxy.pipeline.exchange import Flow
@@ -236,19 +237,22 @@ class ClientConnection(asyncio.Protocol):
         front = self.front
         booth = front.booth
         call_id = front.next_call_id()
+        started_s = booth.clock.monotonic()
         try:
-            asked = read_call(
-                exchange.head, booth.policy, call_id=call_id, client_address=self.client_address,
-                started_s=booth.clock.monotonic(), via_token=front.via_token, inside=self._inside,
-            )  # fmt: skip
+            asked = front.questions.of(
+                exchange.head, booth.policy, self.client_address, self._inside
+            )
         except BadMessage as problem:
             exchange.keeps = exchange.keeps and problem.reason is Reason.RUN_ID_REQUIRED
             self._refuse(exchange, problem.refusal, call_id)
         except Stopped as stop:
             self._refuse(exchange, stop.refusal, call_id)
         else:
+            call = ToolCall(
+                call_id, asked.mode, exchange.head.method, asked.target, asked.caller, started_s
+            )
             walker = Walker(self._loop, booth.spawn, self._walked)
-            walker.start(handle(booth, exchange, asked.call, asked.gateway_rule, walker))
+            walker.start(handle(booth, exchange, call, asked.gateway_rule, walker))
 
     def _refuse(self, exchange: ClientExchange, refusal: Refusal, call_id: str) -> None:
         """It never becomes a call."""

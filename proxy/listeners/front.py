@@ -10,7 +10,7 @@ from proxy.listeners.crowd import Crowd
 from proxy.listeners.exchange import ClientExchange, DateLine
 from proxy.listeners.identity import identify
 from proxy.listeners.intercept import end_tls
-from proxy.listeners.ways_in import Inside
+from proxy.listeners.ways_in import Inside, Questions
 from proxy.model.call import Caller, Mode
 from proxy.model.errors import BadMessage, Refusal, Stopped
 from proxy.model.reason import Reason
@@ -24,7 +24,7 @@ from proxy.wire.head import RequestHead, Section
 from proxy.wire.trace_context import context_of
 
 _CHECK_EVERY_S = 1.0
-_UNREADABLE = RequestHead("", "", 1, [], {}, Section([], {}))
+_UNREADABLE = RequestHead("", "", 1, Section([], {}))
 _HURRIED_S = 5.0  # of silence or of a stalled answer, while there is no room for others
 
 _TLS_BUSY = Refusal(
@@ -58,7 +58,7 @@ class Front:
     def __init__(self, booth: Booth, instance: str, limits: FrontLimits | None = None) -> None:
         self.booth = booth
         self.limits = limits or FrontLimits()
-        self.via_token = f"toolbooth-{instance}".encode()
+        self.questions = Questions(f"toolbooth-{instance}".encode())
         self.turned_away = 0
         self.tunnels = 0  # connections that have become tunnels
         self.ended_tls = 0  # of those, or in a handshake: whose TLS ends here
@@ -118,7 +118,7 @@ class Front:
     def next_call_id(self) -> str:
         """Unique within and across processes, without the price of a UUID."""
         self._calls += 1
-        return f"{self._call_prefix}{self._calls:x}"
+        return self._call_prefix + hex(self._calls)[2:]
 
     def date_line(self) -> bytes:
         """See `DateLine`."""

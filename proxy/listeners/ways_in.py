@@ -8,9 +8,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from proxy.listeners.identity import identify
-from proxy.model.call import Caller, Mode, Origin, Target, ToolCall
+from proxy.model.call import Caller, Mode, Origin, Target
 from proxy.model.errors import BadMessage, Refusal, Stopped
 from proxy.model.reason import Reason
+from proxy.model.remember import remember
 from proxy.policy.match import find_gateway_tool
 from proxy.policy.policy import Policy, ToolRule
 from proxy.wire.forward import check_single_fields
@@ -24,6 +25,7 @@ from proxy.wire.target import (
 )
 
 _GATEWAY = "/tools/"
+_MAX_KNOWN = 1024
 
 
 class Inside(NamedTuple):
@@ -39,18 +41,55 @@ class Inside(NamedTuple):
         return Mode.INTERCEPTED if self.origin.scheme == "https" else Mode.TUNNEL_HTTP
 
 
-class Asked(NamedTuple):
-    """The call, and the tool where the gateway path names it."""
+class Question:
+    """What a request asks: which way in, where to, who, and the tool where a gateway path names
+    it."""
 
-    call: ToolCall
-    gateway_rule: ToolRule | None
+    __slots__ = ("caller", "gateway_rule", "mode", "target")
+
+    def __init__(
+        self, mode: Mode, target: Target, caller: Caller, gateway_rule: ToolRule | None
+    ) -> None:
+        self.mode = mode
+        self.target = target
+        self.caller = caller
+        self.gateway_rule = gateway_rule
 
 
-def read_call(
-    head: RequestHead, policy: Policy, *, call_id: str, client_address: str, started_s: float,
-    via_token: bytes, inside: Inside | None,
-) -> Asked:  # fmt: skip
-    """Raises `BadMessage` for what is malformed, `Stopped` for a gateway path without a tool."""
+class Questions:
+    """Reads them off the heads of one listener. A head that has been read before asks the same
+    again, as long as its client and the policy are the same; at most 1,024 are remembered."""
+
+    __slots__ = ("_known", "_policy", "_via_token")
+
+    def __init__(self, via_token: bytes) -> None:
+        self._via_token = via_token
+        self._policy: Policy | None = None  # under which they were read
+        self._known: dict[tuple[RequestHead, str], Question] = {}
+
+    def of(
+        self, head: RequestHead, policy: Policy, client_address: str, inside: Inside | None
+    ) -> Question:
+        """Raises `BadMessage` for what is malformed, `Stopped` for a gateway path without a
+        tool."""
+        if inside is not None:
+            return read_question(head, policy, client_address, self._via_token, inside)
+        if policy is not self._policy:
+            self._policy = policy
+            self._known.clear()
+        key = (head, client_address)
+        question = self._known.get(key)
+        if question is None:
+            question = read_question(head, policy, client_address, self._via_token)
+            remember(self._known, key, question, _MAX_KNOWN)
+        return question
+
+
+def read_question(
+    head: RequestHead, policy: Policy, client_address: str, via_token: bytes,
+    inside: Inside | None = None,
+) -> Question:  # fmt: skip
+    """See `Questions.of`; `via_token` is how our own Via line names us."""
     _check_fields(head.section, head.minor, policy.budgets.identity_headers, via_token)
     outer = inside.caller if inside is not None else None
     caller = identify(head, policy.budgets, client_address, outer)
@@ -64,7 +103,7 @@ def read_call(
         rule, target = _gateway_target(head, policy)
     else:
         mode, target = Mode.ABSOLUTE, parse_absolute(head.target, head.method)
-    return Asked(ToolCall(call_id, mode, head.method, target, caller, started_s), rule)
+    return Question(mode, target, caller, rule)
 
 
 @lru_cache(maxsize=1024)

@@ -192,10 +192,10 @@ async def _send_and_wait(
             loop = asyncio.get_running_loop()
             nudge = loop.call_later(_CONTINUE_AFTER_S, exchange.interim, CONTINUE)
         return connection, await waiting
-    except BaseException:
+    except BaseException as problem:
         connection.abort()
         await upload.stop()
-        raise
+        raise problem  # noqa: TRY201 - compiled, it is forgotten while this awaits
     finally:
         if nudge is not None:
             nudge.cancel()

@@ -72,7 +72,7 @@ async def handle(
     Never raises, except `CancelledError` when the whole process is being stopped.
     """
     record = _open_record(booth, exchange, call)
-    live = LiveCall(call, walker.cancel, walker.loop, booth.spawn)
+    live = LiveCall(call, walker.cancel, walker.loop, booth.spawn, booth.live.deadlines)
     visit = Visit(booth, exchange, call, live, record)
     if booth.tracing is not None:
         continue_trace(booth.tracing, visit)

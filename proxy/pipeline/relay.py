@@ -104,10 +104,10 @@ async def _stream(
         if lens is not None and (rest := lens.finish()):
             exchange.write(rest)
         exchange.finish()
-    except BaseException:
+    except BaseException as problem:
         connection.abort()
         await upload.stop()  # nobody will read what it would still send
-        raise
+        raise problem  # noqa: TRY201 - compiled, it is forgotten while this awaits
     finally:
         exchange.throttle(None)
 

@@ -70,7 +70,7 @@ class Redactor:
         # Runs, hosts and paths come again and again; what they look like is remembered.
         self._lines = Memo(lambda value: visible_line(self.text(value)))
         self._paths = Memo(self._path)
-        self.questions: dict[tuple[object, ...], dict[str, object]] = {}
+        self.questions: dict[tuple[object, ...], tuple[dict[str, object], bytes]] = {}
 
     def hiding(self, secrets: tuple[str, ...]) -> "Redactor":
         """The same redactor, which knows these texts for secrets, however they are spelt."""

@@ -7,11 +7,11 @@ where the message stopped. Chunk extensions and trailers are dropped, never forw
 
 import re
 from enum import Enum
-from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from proxy.model.errors import BadMessage
 from proxy.model.reason import Reason
+from proxy.model.remember import remember
 from proxy.wire.head import RequestHead, ResponseHead, Section, field_values, list_tokens
 
 _CHUNKED_LINE = re.compile(rb"(?i)transfer-encoding:[\t ]*+chunked *")
@@ -25,6 +25,7 @@ _CHUNK_LINE = re.compile(
     rb"((?:[\t ]*+;[\t ]*+" + _CHUNK_TOKEN
     + rb"(?:[\t ]*+=[\t ]*+(?:" + _CHUNK_TOKEN + rb"|" + _CHUNK_QUOTED + rb"))?+)*+)"
 )  # fmt: skip
+_MOST_REMEMBERED = 1024
 _MAX_CHUNK_LINE_BYTES = 4096
 _MAX_EXTENSION_BYTES = 16 * 1024
 _MAX_TRAILER_BYTES = 16 * 1024
@@ -105,8 +106,18 @@ def is_length(value: bytes) -> bool:
     return _LENGTH.fullmatch(value) is not None
 
 
-@lru_cache(maxsize=1024)
+_lengths: dict[Section, Framing] = {}
+
+
 def _by_length(section: Section) -> Framing:
+    framing = _lengths.get(section)
+    if framing is None:
+        framing = _read_length(section)
+        remember(_lengths, section, framing, _MOST_REMEMBERED)
+    return framing
+
+
+def _read_length(section: Section) -> Framing:
     values = field_values(section, b"content-length")
     if len(values) != 1 or not is_length(values[0]):
         raise BadMessage("Content-Length is not one number.")

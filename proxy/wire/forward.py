@@ -9,8 +9,6 @@ A name spelt with `_` for `-` is the same name to CGI, WSGI and their like, so `
 `X_Agent_Run_Id` stop where `Content-Length` and `X-Agent-Run-Id` do.
 """
 
-from functools import lru_cache
-
 from proxy.model.call import Origin
 from proxy.model.errors import BadMessage
 from proxy.wire.body import Ends, Framing, is_length
@@ -60,9 +58,12 @@ def nominated(head: RequestHead | ResponseHead) -> frozenset[bytes]:
     return _options(head.section) if b"connection" in head.named else _NOTHING
 
 
-@lru_cache(maxsize=1024)
 def _options(section: Section) -> frozenset[bytes]:
-    return frozenset(list_tokens(field_values(section, b"connection")))
+    options = section.options
+    if options is None:
+        options = frozenset(list_tokens(field_values(section, b"connection")))
+        section.options = options
+    return options
 
 
 def via_of(minor: int, via: bytes) -> bytes:
@@ -114,7 +115,7 @@ class Outgoing:
             lines.append(via)
             after = b"\r\n".join(lines)
         else:
-            after, options = _unchanged(head.section, identity, via)
+            after, options = _unchanged(head.section, identity, via), nominated(head)
         self.upgrade = keep_upgrade and wants_websocket(head, options)
         if self.upgrade:
             after += b"\r\nConnection: Upgrade\r\nUpgrade: websocket"
@@ -139,14 +140,14 @@ class Outgoing:
         return b"%b%b%b\r\n\r\n" % (self._before, after, length)
 
 
-@lru_cache(maxsize=1024)
-def _unchanged(
-    section: Section, identity: frozenset[bytes], via: bytes
-) -> tuple[bytes, frozenset[bytes]]:
-    """The lines that go on where none of them is replaced, ours included, and the options of
-    Connection."""
-    options = _options(section)
-    return b"\r\n".join([*_kept_lines(section, identity | options), via]), options
+def _unchanged(section: Section, identity: frozenset[bytes], via: bytes) -> bytes:
+    """The lines that go on where none of them is replaced, ours included."""
+    known = section.onward
+    if known is not None and known[0] is identity and known[1] is via:
+        return known[2]
+    lines = b"\r\n".join([*_kept_lines(section, identity | _options(section)), via])
+    section.onward = (identity, via, lines)
+    return lines
 
 
 def _kept_lines(section: Section, also_stops: frozenset[bytes]) -> list[bytes]:
@@ -158,23 +159,24 @@ def _kept_lines(section: Section, also_stops: frozenset[bytes]) -> list[bytes]:
     ]
 
 
-def relayed_lines(head: ResponseHead, *, also_drop: frozenset[bytes] = frozenset()) -> list[bytes]:
+def relayed_lines(head: ResponseHead, *, also_drop: frozenset[bytes] = _NOTHING) -> list[bytes]:
     """The lines of an upstream's answer that the client gets, framing aside. `also_drop`: names
     of fields that do not hold any more, or that ours take the place of."""
-    return list(_relayed(head.section, also_drop))
-
-
-@lru_cache(maxsize=1024)
-def _relayed(section: Section, also_drop: frozenset[bytes]) -> tuple[bytes, ...]:
+    section = head.section
+    known = section.returned
+    if known is not None and known[0] is also_drop:
+        return known[1].copy()
     stops = _RESPONSE_STOPS | also_drop | _options(section)
-    return tuple(
+    lines = [
         line
         for name, line in section.fields
         if name not in stops
         and name[:10] != b"toolbooth-"
         # only we may say `toolbooth` in it
         and not (name == b"proxy-status" and b"toolbooth" in line.lower())
-    )
+    ]
+    section.returned = (also_drop, lines)
+    return lines.copy()
 
 
 def content_length(fields: list[Field]) -> bytes | None:

@@ -7,13 +7,12 @@ parsers: CRLF only, no obs-fold, no space before the colon, no control character
 
 Fields keep their raw line: what is forwarded is what was received, byte for byte.
 
-A client says the same of itself with every request, and so does an origin: most sections have been
-read before. So they are remembered by their bytes, and what follows from one (who calls, what goes
-on upstream) can be remembered by the section.
+An agent asks for the same again and again, says the same of itself with every request, and so does
+an origin: most heads, and nearly all field sections, have been read before. So they are remembered
+by their bytes; what follows from one (who calls, what goes on upstream) can be remembered by it.
 """
 
 import re
-from typing import NamedTuple
 
 from proxy.model.errors import BadMessage
 from proxy.model.reason import Reason
@@ -38,14 +37,21 @@ _SECTION = re.compile(rb"(?:" + _TOKEN + rb"++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r
 
 
 class Section:
-    """A field section. `named`: the last line of each name; `fields`: all, in order. Never changed,
-    and equal to itself only, which is what makes it a cheap key."""
+    """A field section. `named`: the last line of each name; `fields`: all, in order. Neither is
+    changed, and it is equal to itself only.
 
-    __slots__ = ("fields", "named")
+    `options`, `onward` and `returned` belong to `proxy.wire.forward`, which notes there what it has
+    worked out of the section: it will be asked again.
+    """
+
+    __slots__ = ("fields", "named", "onward", "options", "returned")
 
     def __init__(self, fields: list[Field], named: dict[bytes, bytes]) -> None:
         self.fields = fields
         self.named = named
+        self.options: frozenset[bytes] | None = None
+        self.onward: tuple[frozenset[bytes], bytes, bytes] | None = None
+        self.returned: tuple[frozenset[bytes], list[bytes]] | None = None
 
     def value(self, name: bytes) -> bytes | None:
         """The field's value without surrounding white space, or None. `name` in lower case."""
@@ -53,15 +59,19 @@ class Section:
         return None if line is None else line[len(name) + 1 :].strip(b" \t")
 
 
-class RequestHead(NamedTuple):
-    """`minor`: 0 or 1 of HTTP/1.x. `fields` and `named`: those of the section."""
+class RequestHead:
+    """`minor`: 0 or 1 of HTTP/1.x. `fields` and `named`: those of the section. Never changed, and
+    equal to itself only, as sections are."""
 
-    method: str
-    target: str
-    minor: int
-    fields: list[Field]
-    named: dict[bytes, bytes]
-    section: Section
+    __slots__ = ("fields", "method", "minor", "named", "section", "target")
+
+    def __init__(self, method: str, target: str, minor: int, section: Section) -> None:
+        self.method = method
+        self.target = target
+        self.minor = minor
+        self.section = section
+        self.fields = section.fields
+        self.named = section.named
 
     def value(self, name: bytes) -> bytes | None:
         """See `Section.value`."""
@@ -70,18 +80,21 @@ class RequestHead(NamedTuple):
     def with_fields(self, fields: list[Field]) -> "RequestHead":
         """The same with another field section."""
         section = Section(fields, dict(fields))
-        return self._replace(fields=fields, named=section.named, section=section)
+        return RequestHead(self.method, self.target, self.minor, section)
 
 
-class ResponseHead(NamedTuple):
-    """`phrase`: the reason phrase as received."""
+class ResponseHead:
+    """`phrase`: the reason phrase as received. The rest as with `RequestHead`."""
 
-    minor: int
-    status: int
-    phrase: bytes
-    fields: list[Field]
-    named: dict[bytes, bytes]
-    section: Section
+    __slots__ = ("fields", "minor", "named", "phrase", "section", "status")
+
+    def __init__(self, minor: int, status: int, phrase: bytes, section: Section) -> None:
+        self.minor = minor
+        self.status = status
+        self.phrase = phrase
+        self.section = section
+        self.fields = section.fields
+        self.named = section.named
 
     def value(self, name: bytes) -> bytes | None:
         """See `Section.value`."""
@@ -133,8 +146,22 @@ def _too_large(buffer: bytes | bytearray) -> BadMessage:
     return BadMessage("The header section is too large.", Reason.HEADERS_TOO_LARGE)
 
 
+_request_heads: dict[bytes, RequestHead] = {}
+_response_heads: dict[bytes, ResponseHead] = {}
+_sections: dict[bytes, Section] = {}
+
+
 def parse_request_head(raw: bytes) -> RequestHead:
-    """A whole request head, empty line included."""
+    """A whole request head, empty line included. At most 1,024 of up to 2 KiB are remembered."""
+    head = _request_heads.get(raw)
+    if head is None:
+        head = _read_request_head(raw)
+        if len(raw) <= _MAX_REMEMBERED_BYTES:
+            remember(_request_heads, raw, head, _MAX_REMEMBERED)
+    return head
+
+
+def _read_request_head(raw: bytes) -> RequestHead:
     match = _REQUEST_LINE.match(raw)
     if match is None:
         raise BadMessage("The request line is not METHOD SP target SP HTTP/1.1.")
@@ -145,40 +172,39 @@ def parse_request_head(raw: bytes) -> RequestHead:
         raise BadMessage("No such method.", status=501)
     if len(target) > MAX_TARGET_BYTES:
         raise BadMessage("The request target is too long.", status=414)
+    minor_version = 0 if minor == b"0" else 1  # a higher one is read as 1.1 (RFC 9110 section 6.2)
     section = _section(raw, match.end())
-    return RequestHead(
-        method.decode(),
-        target.decode(),
-        0 if minor == b"0" else 1,  # a higher one is read as 1.1 (RFC 9110 section 6.2)
-        section.fields,
-        section.named,
-        section,
-    )
+    return RequestHead(method.decode(), target.decode(), minor_version, section)
 
 
 def parse_response_head(raw: bytes) -> ResponseHead:
-    """A whole response head, empty line included."""
+    """A whole response head, empty line included. As many are remembered: their dates change once
+    a second."""
+    head = _response_heads.get(raw)
+    if head is None:
+        head = _read_response_head(raw)
+        if len(raw) <= _MAX_REMEMBERED_BYTES:
+            remember(_response_heads, raw, head, _MAX_REMEMBERED)
+    return head
+
+
+def _read_response_head(raw: bytes) -> ResponseHead:
     match = _STATUS_LINE.match(raw)
     if match is None:
         raise BadMessage("The status line is not HTTP/1.1 SP status.")
     minor, status, phrase = match.groups()
     section = _section(raw, match.end())
-    return ResponseHead(
-        int(minor), int(status), phrase or b"", section.fields, section.named, section
-    )
-
-
-_remembered: dict[bytes, Section] = {}
+    return ResponseHead(int(minor), int(status), phrase or b"", section)
 
 
 def _section(raw: bytes, start: int) -> Section:
     """From `start` to the end. At most 1,024 sections of up to 2 KiB are remembered."""
     raw = raw[start:]
-    section = _remembered.get(raw)
+    section = _sections.get(raw)
     if section is None:
         section = _read_section(raw)
         if len(raw) <= _MAX_REMEMBERED_BYTES:
-            remember(_remembered, raw, section, _MAX_REMEMBERED)
+            remember(_sections, raw, section, _MAX_REMEMBERED)
     return section
 
 

@@ -1,6 +1,7 @@
 import pytest
 
-from proxy.listeners.ways_in import Asked, Inside, read_call
+from proxy.listeners import ways_in
+from proxy.listeners.ways_in import Inside, Question, Questions, read_question
 from proxy.model.call import Caller, Mode, Origin
 from proxy.model.errors import BadMessage, Stopped
 from proxy.model.reason import Reason
@@ -26,12 +27,9 @@ VIA = b"toolbooth-here"
 OPENER = Caller("outer-run", "outer-agent", run_given=True)
 
 
-def ask(start: str, *lines: str, inside: Inside | None = None) -> Asked:
+def ask(start: str, *lines: str, inside: Inside | None = None) -> Question:
     raw = "\r\n".join((start, *lines, "", "")).encode("latin-1")
-    return read_call(
-        parse_request_head(raw), POLICY, call_id="call-1", client_address="192.0.2.7",
-        started_s=12.5, via_token=VIA, inside=inside,
-    )  # fmt: skip
+    return read_question(parse_request_head(raw), POLICY, "192.0.2.7", VIA, inside)
 
 
 FORWARD = [
@@ -65,12 +63,9 @@ def test_forward_requests_go_where_their_target_says(
     """The Host field routes nothing: RFC 9112 section 3.2.2."""
     for host in ("h.test", "other.test:99"):
         asked = ask(start, f"Host: {host}", "X-Agent-Run-Id: r1")
-        call = asked.call
-        assert (call.mode, call.target) == (mode, (origin, path))
+        assert (asked.mode, asked.target) == (mode, (origin, path))
         assert asked.gateway_rule is None
-        assert (call.call_id, call.started_s) == ("call-1", 12.5)
-        assert call.method == start.partition(" ")[0]
-        assert call.caller.run_id == "r1"
+        assert asked.caller.run_id == "r1"
 
 
 GATEWAY = [
@@ -90,8 +85,8 @@ GATEWAY = [
 def test_gateway_paths_stay_at_their_upstream(target: str, path: str) -> None:
     asked = ask(f"GET {target} HTTP/1.1", "Host: booth.test")
     assert asked.gateway_rule is POLICY.tools["search.read"]
-    assert asked.call.mode is Mode.GATEWAY
-    assert asked.call.target == (Origin("https", "api.test", 443), path)
+    assert asked.mode is Mode.GATEWAY
+    assert asked.target == (Origin("https", "api.test", 443), path)
 
 
 def test_an_upstream_without_a_path_gets_a_slash() -> None:
@@ -102,7 +97,7 @@ def test_an_upstream_without_a_path_gets_a_slash() -> None:
         ("/tools/rooted?q", "/?q"),
         ("/tools/rooted/a", "/a"),
     ):
-        assert ask(f"GET {target} HTTP/1.1", "Host: b").call.target == (root, path)
+        assert ask(f"GET {target} HTTP/1.1", "Host: b").target == (root, path)
 
 
 @pytest.mark.parametrize(
@@ -180,9 +175,8 @@ def test_ambiguous_fields_are_refused_by_every_way_in(
 
 
 def test_what_is_not_ambiguous_passes() -> None:
-    assert ask("GET http://h/ HTTP/1.0").call.target.origin.host == "h"
-    asked = ask("POST http://h/ HTTP/1.1", "Host: h", "expect: 100-Continue", "Via: 1.1 other-here")
-    assert asked.call.method == "POST"
+    assert ask("GET http://h/ HTTP/1.0").target.origin.host == "h"
+    ask("POST http://h/ HTTP/1.1", "Host: h", "expect: 100-Continue", "Via: 1.1 other-here")
     with pytest.raises(BadMessage):
         ask("GET http://h/ HTTP/1.0", "Host: a, b")
 
@@ -203,23 +197,23 @@ AGREEING = [
 @pytest.mark.parametrize(("start", "host", "path"), AGREEING)
 def test_inside_a_tunnel_a_request_is_a_call_of_its_own(start: str, host: str, path: str) -> None:
     asked = ask(start, f"Host: {host}", inside=INSIDE)
-    assert asked.call.mode is Mode.TUNNEL_HTTP
-    assert asked.call.target == (Origin("http", "h.test", 8080), path)
-    assert asked.call.caller == OPENER
+    assert asked.mode is Mode.TUNNEL_HTTP
+    assert asked.target == (Origin("http", "h.test", 8080), path)
+    assert asked.caller == OPENER
     assert asked.gateway_rule is None
 
 
 def test_a_request_whose_tls_ends_here_is_one_to_an_https_origin() -> None:
     asked = ask("GET /p HTTP/1.1", "Host: h.test:8080", inside=SEEN_THROUGH)
-    assert asked.call.mode is Mode.INTERCEPTED
-    assert asked.call.target == (Origin("https", "h.test", 8080), "/p")
+    assert asked.mode is Mode.INTERCEPTED
+    assert asked.target == (Origin("https", "h.test", 8080), "/p")
     with pytest.raises(BadMessage):
         ask("GET http://h.test:8080/p HTTP/1.1", "Host: h.test:8080", inside=SEEN_THROUGH)
 
 
 def test_inside_a_tunnel_a_gateway_path_is_the_origin_s() -> None:
     asked = ask("GET /tools/search.read/ HTTP/1.1", "Host: h.test:8080", inside=INSIDE)
-    assert (asked.call.target.path, asked.gateway_rule) == ("/tools/search.read/", None)
+    assert (asked.target.path, asked.gateway_rule) == ("/tools/search.read/", None)
 
 
 DISAGREEING = [
@@ -241,3 +235,38 @@ DISAGREEING = [
 def test_inside_a_tunnel_nothing_may_disagree_with_it(start: str, host: str) -> None:
     with pytest.raises(BadMessage):
         ask(start, f"Host: {host}", inside=INSIDE)
+
+
+# --- remembered -----------------------------------------------------------------------------
+
+HEAD = parse_request_head(b"GET http://h.test/a HTTP/1.1\r\nHost: h.test\r\nX-Agent: a\r\n\r\n")
+
+
+def test_the_same_head_of_the_same_client_asks_the_same() -> None:
+    questions = Questions(VIA)
+    asked = questions.of(HEAD, POLICY, "192.0.2.7", None)
+    assert questions.of(HEAD, POLICY, "192.0.2.7", None) is asked
+    assert questions.of(HEAD, POLICY, "192.0.2.8", None).caller.run_id == "shared:192.0.2.8"
+
+
+def test_another_policy_may_read_it_differently() -> None:
+    questions = Questions(VIA)
+    other = load_policy("budgets: {run_header: X-Agent}")
+    assert questions.of(HEAD, POLICY, "192.0.2.7", None).caller.run_id == "shared:192.0.2.7"
+    assert questions.of(HEAD, other, "192.0.2.7", None).caller.run_id == "a"
+    assert questions.of(HEAD, POLICY, "192.0.2.7", None).caller.run_id == "shared:192.0.2.7"
+
+
+def test_inside_a_tunnel_nothing_is_remembered() -> None:
+    questions = Questions(VIA)
+    for opener in (OPENER, Caller("second", "second", run_given=True)):
+        inside = Inside(Origin("http", "h.test", 80), opener)
+        assert questions.of(HEAD, POLICY, "192.0.2.7", inside).caller.run_id == opener.run_id
+    assert not questions._known
+
+
+def test_questions_remembered_are_bounded() -> None:
+    questions = Questions(VIA)
+    for number in range(ways_in._MAX_KNOWN + 1):
+        questions.of(HEAD, POLICY, f"client-{number}", None)
+    assert len(questions._known) == 1

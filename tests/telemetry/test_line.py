@@ -11,7 +11,7 @@ from proxy.model.call import Caller, Mode
 from proxy.model.reason import MEANINGS, Reason
 from proxy.model.record import CallRecord
 from proxy.policy.policy import RedactRule
-from proxy.telemetry.line import minimal_line, record_line, record_view
+from proxy.telemetry.line import json_line, minimal_line, record_line, record_view
 from proxy.telemetry.redact import Redactor
 from tests.telemetry.records import make_capture, make_record, make_sampled
 
@@ -162,3 +162,24 @@ def test_questions_remembered_are_bounded_in_number_and_length() -> None:
     for number in range(1025):
         record_line(make_record(path=f"/{number}"), redactor)
     assert len(redactor.questions) == 1
+
+
+@settings(max_examples=300)
+@given(
+    ts=st.floats(0, 4e9), times=st.lists(st.floats(0, 1e7), min_size=3, max_size=3),
+    counts=st.lists(st.integers(0, 10**12), min_size=6, max_size=6), call_id=st.text(max_size=9),
+    version=st.text(max_size=9), trace_id=st.text(max_size=9), path=st.text(max_size=9),
+)  # fmt: skip
+def test_the_line_of_a_plain_call_says_what_its_view_says(
+    ts: float, times: list[float], counts: list[int], call_id: str, version: str, trace_id: str,
+    path: str,
+) -> None:  # fmt: skip
+    record = make_record(call_id=call_id, ts=ts, path=path, policy_version=version)
+    record.trace_id = trace_id
+    record.queue_ms, record.upstream_ms, record.total_ms = times
+    (record.status, record.attempts, record.request_bytes, record.response_bytes,
+     record.cost_micros, record.tokens) = counts  # fmt: skip
+    line = record_line(record, REDACTOR)
+    assert json.loads(line) == json.loads(json_line(record_view(record, REDACTOR)))
+    assert list(json.loads(line)) == FIELDS.split()
+    assert line.count(b"\n") == 1

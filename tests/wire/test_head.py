@@ -362,13 +362,15 @@ def test_a_bad_section_is_bad_every_time() -> None:
 def test_what_is_remembered_of_sections_is_bounded_in_number_and_length(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(head_module, "_remembered", {})
+    for memo in ("_request_heads", "_sections"):
+        monkeypatch.setattr(head_module, memo, {})
     long = b"GET / HTTP/1.1\r\nHost: a.test\r\nX-A: %b\r\n\r\n" % (b"x" * 2048)
     assert parse_request_head(long).section is not parse_request_head(long).section
-    assert head_module._remembered == {}
+    assert not head_module._sections
+    assert not head_module._request_heads
     for number in range(head_module._MAX_REMEMBERED + 1):
         parse_request_head(b"GET / HTTP/1.1\r\nHost: a.test\r\nX-A: %d\r\n\r\n" % number)
-    assert len(head_module._remembered) == 1
+    assert len(head_module._sections) == len(head_module._request_heads) == 1
 
 
 def test_a_head_with_other_fields_has_a_section_of_its_own() -> None:
