@@ -234,23 +234,18 @@ class ClientConnection(asyncio.Protocol):
         return ClientExchange(self, head, body, keeps=keeps)
 
     def _walk(self, exchange: ClientExchange) -> None:
-        front = self.front
-        booth = front.booth
+        front, booth, head = self.front, self.front.booth, exchange.head
         call_id = front.next_call_id()
         started_s = booth.clock.monotonic()
         try:
-            asked = front.questions.of(
-                exchange.head, booth.policy, self.client_address, self._inside
-            )
+            asked = front.questions.of(head, booth.policy, self.client_address, self._inside)
         except BadMessage as problem:
             exchange.keeps = exchange.keeps and problem.reason is Reason.RUN_ID_REQUIRED
             self._refuse(exchange, problem.refusal, call_id)
         except Stopped as stop:
             self._refuse(exchange, stop.refusal, call_id)
         else:
-            call = ToolCall(
-                call_id, asked.mode, exchange.head.method, asked.target, asked.caller, started_s
-            )
+            call = ToolCall(call_id, asked.mode, head.method, asked.target, asked.caller, started_s)
             walker = Walker(self._loop, booth.spawn, self._walked)
             walker.start(handle(booth, exchange, call, asked.gateway_rule, walker))
 

@@ -135,7 +135,7 @@ async def _first_connection(sidecar: Sidecar) -> ClientConnection:
 
 async def test_a_bug_in_reading_a_request_ends_its_connection_and_is_told() -> None:
     async with Origin() as origin, Sidecar(policy_text(origin.port)) as sidecar:
-        with patch("proxy.listeners.client.read_call", side_effect=ValueError("a bug")):
+        with patch("proxy.listeners.ways_in.read_question", side_effect=ValueError("a bug")):
             assert await sidecar.get(f"{origin.url}/") == b""
         assert [str(bug) for bug in sidecar.bugs] == ["a bug"]
         sidecar.bugs.clear()
