@@ -90,7 +90,9 @@ def is_wanted(asked: str, commands: list[str]) -> bool:
     reason = "TOOLBOOTH_COMPILE=0" if asked == "0" else why_not()
     if reason and asked == "1":
         sys.exit(f"toolbooth: cannot compile, though TOOLBOOTH_COMPILE=1: {reason}")
-    said = f"stays interpreted: {reason}" if reason else "is compiled with mypyc: takes minutes"
+    said = (
+        f"stays interpreted: {reason}" if reason else "is compiled with mypyc, which takes a while"
+    )
     sys.stderr.write(f"toolbooth: the data path {said}\n")
     return not reason
 
@@ -118,7 +120,7 @@ class BuildExtensions(build_ext):  # type: ignore[misc] # setuptools has no type
 
     def build_extensions(self) -> None:
         """Called by setuptools, once the compiler is known."""
-        self.parallel = len(os.sched_getaffinity(0))
+        self.parallel = os.cpu_count() or 1
         one_by_one = self.compiler.compile
 
         def compile_files(sources: Sequence[str], **options: object) -> list[str]:

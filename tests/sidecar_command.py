@@ -1,7 +1,7 @@
 """Which build the tests of processes run: the compiled one that is installed, if it is current.
 
 `make test` installs it. Where it is not there, or the tree has been edited since, they run the
-tree, interpreted; `tests/repo/test_compiled.py` fails where it should have been there.
+tree, interpreted; `tests/scenarios/test_build.py` fails where it should have been there.
 """
 
 import os
