@@ -90,9 +90,7 @@ def is_wanted(asked: str, commands: list[str]) -> bool:
     reason = "TOOLBOOTH_COMPILE=0" if asked == "0" else why_not()
     if reason and asked == "1":
         sys.exit(f"toolbooth: cannot compile, though TOOLBOOTH_COMPILE=1: {reason}")
-    said = (
-        f"stays interpreted: {reason}" if reason else "is compiled with mypyc, which takes a while"
-    )
+    said = f"stays interpreted: {reason}" if reason else "is compiled with mypyc, for a minute"
     sys.stderr.write(f"toolbooth: the data path {said}\n")
     return not reason
 
@@ -103,7 +101,9 @@ def extensions() -> list[Extension]:
 
     # No configuration and no installed package is read, so that the same source is compiled to the
     # same C wherever it is built; what is imported from outside has no types here. `make check`
-    # is where types are checked, with all of them.
+    # is where types are checked, with all of them. A C file for each module, so that every
+    # processor has one to compile; one group all the same, so that calls from module to module stay
+    # calls of C (mypyc's `separate` gives that up, and crashed when it was tried).
     options = ["--config-file=", "--no-site-packages", "--ignore-missing-imports",
                "--follow-imports=silent"]  # fmt: skip
     paths = [f"proxy/{name}" for name in compiled_modules()]

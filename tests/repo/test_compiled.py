@@ -21,7 +21,7 @@ def test_every_module_of_the_compiled_packages_is_compiled_or_says_why_not() -> 
     assert interpreted - found == set(), "listed, and gone"
     assert {name for name in found - compiled - interpreted if "__init__" not in name} == set()
     assert compiled & interpreted == set()
-    assert all(len(reason.split()) > 3 for reason in setup.INTERPRETED.values())
+    assert all(len(reason.split()) >= 3 for reason in setup.INTERPRETED.values())
     assert len(compiled) > 4 * len(interpreted)
 
 
@@ -34,9 +34,9 @@ def test_a_package_that_is_compiled_has_nothing_but_its_docstring_outside_its_mo
 
 def test_the_walk_of_a_call_is_compiled_from_end_to_end() -> None:
     compiled = set(setup.compiled_modules())
-    for name in ("listeners/client.py", "wire/head.py", "policy/match.py", "pipeline/handle.py",
-                 "guards/budget.py", "upstream/connection.py", "telemetry/recorder.py"):  # fmt: skip
-        assert name in compiled
+    walk = {"listeners/client.py", "wire/head.py", "policy/match.py", "pipeline/handle.py",
+            "guards/budget.py", "upstream/connection.py", "telemetry/recorder.py"}  # fmt: skip
+    assert walk - compiled == set()
 
 
 def test_an_installed_build_has_an_extension_for_each_of_them() -> None:
