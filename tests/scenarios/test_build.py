@@ -21,7 +21,8 @@ def test_it_is_the_compiled_build_that_is_tested() -> None:
         pytest.skip("asked in CI and by `make test`, which installs that build first")
     if missing := why_not():
         pytest.skip(f"nothing can be compiled here: {missing}")
-    assert why_not_installed() == ""
+    reason = why_not_installed()
+    assert not reason, f"{reason}: remove .venv/.compiled and run `make compiled`"
 
 
 def test_the_version_names_the_build() -> None:
