@@ -1,21 +1,30 @@
-# The sidecar as an image: hash-locked wheels and this tree, nothing else. Runs as a numeric user,
+# The sidecar as an image: hash-locked wheels and this tree compiled, nothing else. Runs as a numeric user,
 # writes no file, and needs no shell, so `--read-only --cap-drop ALL` changes nothing for it.
 # Needs Docker 25 or newer (`--start-interval`).
 ARG PYTHON_IMAGE=python:3.13-slim
 
 FROM ${PYTHON_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-COPY requirements.txt /build/
+# What compiles the data path stays in this stage: /build/tools and a compiler. /opt/toolbooth runs.
+RUN apt-get update -qq \
+ && apt-get install -y -qq --no-install-recommends gcc libc6-dev
+COPY requirements.txt requirements-build.txt /build/
 # Wheels only: building an sdist would run code that no hash of a reviewed wheel stands for.
 RUN python -m venv --without-pip /opt/toolbooth \
  && python -m pip --python /opt/toolbooth/bin/python install \
-      --require-hashes --only-binary :all: --no-compile -r /build/requirements.txt
-# Pure Python, so it is copied rather than built: no build backend has to be fetched.
-COPY proxy/ /build/proxy/
-RUN cp -r /build/proxy "$(/opt/toolbooth/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/" \
- && printf '%s\n' '#!/opt/toolbooth/bin/python' 'import sys' 'from proxy.cli import main' 'sys.exit(main())' \
-      > /opt/toolbooth/bin/toolbooth \
- && chmod 755 /opt/toolbooth/bin/toolbooth \
+      --require-hashes --only-binary :all: --no-compile --requirement /build/requirements.txt
+RUN python -m venv --without-pip /build/tools \
+ && python -m pip --python /build/tools/bin/python install \
+      --require-hashes --only-binary :all: --requirement /build/requirements-build.txt
+COPY pyproject.toml setup.py README.md LICENSE /build/source/
+COPY config/demo.yaml /build/source/config/demo.yaml
+COPY proxy/ /build/source/proxy/
+# From here on nothing is fetched: what builds is there, and the wheel asks for no dependency. An image
+# that could not be compiled is an error (`1`), not a slow one.
+RUN TOOLBOOTH_COMPILE=1 python -m pip --python /build/tools/bin/python wheel \
+      --no-index --no-deps --no-build-isolation --wheel-dir /build/wheel /build/source \
+ && python -m pip --python /opt/toolbooth/bin/python install \
+      --no-index --no-deps --no-compile /build/wheel/*.whl \
  && /opt/toolbooth/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/toolbooth/lib
 
 FROM ${PYTHON_IMAGE}

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+import sysconfig
 import tempfile
 import time
 from pathlib import Path
@@ -69,7 +70,9 @@ def _fill(
     options: argparse.Namespace,
 ) -> tuple[int, int]:
     before = set(process_tree(os.getpid()))
-    command = ["/usr/bin/env", f"PYTHONPATH={BENCH.parent}", sys.executable, "-m", "bench.filled"]
+    # The proxy is the build that is installed, its surroundings are of the tree.
+    places = f"PYTHONPATH={sysconfig.get_path('platlib')}:{BENCH.parent}"
+    command = ["/usr/bin/env", places, sys.executable, "-P", "-m", "bench.filled"]
     command += [str(upstream_port), str(world[0]), str(world[1]), str(report)]
     started_at = time.perf_counter()
     port = children.start_announced(command, options.proxy_core)

@@ -22,7 +22,8 @@ from plain_configurations import haproxy_config, nginx_config, squid_config, tin
 
 BENCH = Path(__file__).resolve().parent
 PEERS = BENCH / ".peers"
-TOOLBOOTH = [str(BENCH.parent / ".venv" / "bin" / "python"), "-m", "proxy"]
+# With -P the build that is installed; without, the tree it is started in.
+TOOLBOOTH = [str(BENCH.parent / ".venv" / "bin" / "python"), "-P", "-m", "proxy"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ from soak_policy import soak_policy
 from soak_traffic import SCENES, Scene, World, steady
 from soak_watch import Records, memory_verdict, metric_sums, process_sample
 
+from tests.sidecar_command import TOOLBOOTH
+
 _ROOT = Path(__file__).resolve().parents[1]
 _HERE = Path(__file__).resolve().parent
 _TOKEN = "let-me-in"
@@ -49,10 +51,9 @@ class Sidecar:
             f"TOOLBOOTH_{name}_LISTEN": "127.0.0.1:0" for name in ("PROXY", "CONTROL", "HEALTH")
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "proxy", "run", "--policy", str(folder / "policy.yaml")],
+            [*TOOLBOOTH, "run", "--policy", str(folder / "policy.yaml")],
             cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env={"PATH": os.defpath, "PYTHONPATH": str(_ROOT), "TOOLBOOTH_CONTROL_TOKEN": _TOKEN,
-                 **free},
+            env={"PATH": os.defpath, "TOOLBOOTH_CONTROL_TOKEN": _TOKEN, **free},
         )  # fmt: skip
         assert self.process.stdout is not None
         assert self.process.stderr is not None

@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING
 import uvloop
 from aiohttp import http as aiohttp_http
 
+from proxy import __version__
 from proxy.app.assemble import Telemetry, build_booth, open_sink, warn_of_missing_secrets
 from proxy.app.audit import AuditTrail, open_trail
+from proxy.app.build import build_name
 from proxy.app.listen import ListenError, bind, bound_address
 from proxy.app.policy_source import is_open_to_all
 from proxy.app.process_log import ProcessLog
@@ -211,6 +213,7 @@ def _report_bug(bug: BaseException) -> None:
 
 
 def _announce(policy: Policy, sockets: list[socket.socket], settings: Settings) -> None:
+    _LOG.info("version %s, data path %s", __version__, build_name())
     for name, sock in zip(("proxy", "control", "health"), sockets, strict=True):
         _LOG.info("%s on %s", name, bound_address(sock))
     allowed = sum(rule.allowed for rule in policy.tools.values())

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from proxy import __version__
+from proxy.app.build import build_name
 from proxy.cli.exit_codes import BAD_USAGE, DONE, FAILED, CommandError
 from proxy.cli.file_verbs import add_file_verbs
 from proxy.cli.repeating import print_again
@@ -48,7 +49,8 @@ def _parser() -> argparse.ArgumentParser:
         description="A sidecar that every tool call of an agent passes.",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"toolbooth {__version__}")
+    version = f"toolbooth {__version__} ({build_name()})"
+    parser.add_argument("--version", action="version", version=version)
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_process_verbs(verbs)
     _add_policy_verbs(verbs)

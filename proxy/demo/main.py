@@ -22,7 +22,9 @@ from proxy.demo.sidecar import DemoSidecar
 from proxy.demo.tool_server import LLM_KEY, ToolServer
 from proxy.settings import child_environment, colours_wanted, wants_to_stay
 
-_POLICY = Path(__file__).resolve().parents[2] / "config" / "demo.yaml"
+_IN_TREE = Path(__file__).resolve().parents[2] / "config" / "demo.yaml"
+_INSTALLED = Path(__file__).with_name("demo.yaml")  # setup.py puts it there
+_POLICY = _INSTALLED if _INSTALLED.exists() else _IN_TREE
 
 
 class Operator:

@@ -22,6 +22,7 @@ from tests.faults.world import a_world, is_told
 from tests.numbered import NumberedTests
 from tests.repo.tree import ROOT
 from tests.scenarios.processes import bare_environment
+from tests.sidecar_command import TOOLBOOTH
 
 FAULTS = (
     Fault(
@@ -290,7 +291,7 @@ async def _no_c_parser() -> None:
     environment = {**bare_environment(), "AIOHTTP_NO_EXTENSIONS": "1"}
     done = await asyncio.to_thread(
         subprocess.run,
-        [sys.executable, "-m", "proxy", "run", "--policy", "/nowhere"],
+        [*TOOLBOOTH, "run", "--policy", "/nowhere"],
         env=environment, cwd=ROOT, capture_output=True, text=True, timeout=25, check=False,
     )  # fmt: skip
     assert done.returncode == 2

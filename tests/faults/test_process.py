@@ -6,7 +6,6 @@ import signal
 import socket
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -33,6 +32,7 @@ from tests.scenarios.processes import (
     policy,
     running,
 )
+from tests.sidecar_command import TOOLBOOTH
 
 FAULTS = (
     Fault(
@@ -281,7 +281,7 @@ def start(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     listens = {f"TOOLBOOTH_{n}_LISTEN": "127.0.0.1:0" for n in ("PROXY", "CONTROL", "HEALTH")}
     (folder / "policy.yaml").write_text(policy(), encoding="utf-8")
     return subprocess.run(
-        [sys.executable, "-m", "proxy", "run", "--policy", str(folder / "policy.yaml")],
+        [*TOOLBOOTH, "run", "--policy", str(folder / "policy.yaml")],
         env={**bare_environment(), **listens, **settings},
         cwd=ROOT, capture_output=True, text=True, timeout=20, check=False,
     )  # fmt: skip

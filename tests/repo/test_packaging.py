@@ -39,6 +39,11 @@ def _arguments(stage: list[tuple[str, str]], name: str) -> list[str]:
     return [rest for found, rest in stage if found == name]
 
 
+def _pip_commands(verb: str) -> list[str]:
+    parts = [part for rest in _arguments(_instructions(), "RUN") for part in rest.split("&&")]
+    return [" ".join(part.split()) for part in parts if " pip " in part and f" {verb} " in part]
+
+
 def _environment() -> dict[str, str]:
     pairs = [
         word.partition("=")
@@ -72,10 +77,30 @@ def test_nothing_after_the_user_needs_root() -> None:
 
 
 def test_dependencies_are_locked_by_hash_and_never_built() -> None:
-    installs = [rest for rest in _arguments(_instructions(), "RUN") if "install" in rest]
-    assert len(installs) == 1
-    assert "--require-hashes" in installs[0]
-    assert "--only-binary :all:" in installs[0]
+    installs = [rest for rest in _pip_commands("install") if "--requirement" in rest]
+    assert len(installs) == 2
+    for command in installs:
+        assert "--require-hashes" in command
+        assert "--only-binary :all:" in command
+
+
+def test_our_own_wheel_is_compiled_and_brings_nothing_along() -> None:
+    """Built where the locked tools are, from what is there; not compiled is an error."""
+    (build,) = _pip_commands("wheel")
+    assert build.startswith("TOOLBOOTH_COMPILE=1 python -m pip --python /build/tools/bin/python ")
+    assert "--no-build-isolation" in build
+    (install,) = [rest for rest in _pip_commands("install") if "--requirement" not in rest]
+    for command in (build, install):
+        assert "--no-index" in command
+        assert "--no-deps" in command
+
+
+def test_the_system_packages_of_the_build_are_a_compiler_and_its_headers() -> None:
+    commands = [part for rest in _arguments(_instructions(), "RUN") for part in rest.split("&&")]
+    (install,) = [command for command in commands if "apt-get install" in command]
+    words = install.split()
+    assert [word for word in words[2:] if not word.startswith("-")] == ["gcc", "libc6-dev"]
+    assert "--no-install-recommends" in words
 
 
 def test_the_image_fetches_nothing_by_url() -> None:
@@ -122,6 +147,8 @@ def test_the_build_context_is_a_list_of_what_may_enter() -> None:
     allowed = {rule.removeprefix("!") for rule in rules if rule.startswith("!")}
     sources = {word for rest in _arguments(_instructions(), "COPY") if "--from" not in rest
                for word in rest.split()[:-1]}  # fmt: skip
+    # A build of the tree leaves nothing that could get into that of the image.
+    assert "**/*.so" in rules
     assert {source.rstrip("/") for source in sources} == allowed
     assert all((ROOT / source).exists() for source in allowed)
 
@@ -205,4 +232,5 @@ def test_ci_runs_the_command_of_the_readme_and_nothing_after_it() -> None:
     assert text.startswith("#!/usr/bin/env bash\n")
     assert "set -euo pipefail" in text
     assert lines[-3:] == ["exec", "make", "test"]
+    assert {"gcc", "libc6-dev", "python3-dev"} <= set(re.findall(r"[\w-]+", text))
     subprocess.run(["bash", "-n", str(script)], check=True)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.repo.tree import ROOT, modules
 
-_FILES = [ROOT / f"requirements{part}.txt" for part in ("", "-dev", "-mcp1")]
+_FILES = [ROOT / f"requirements{part}.txt" for part in ("", "-dev", "-mcp1", "-build")]
 _IDS = [path.name for path in _FILES]
 _PIN = re.compile(r"^([a-z0-9][a-z0-9._-]*)==[^ ;\\]+( ;[^\\]+)? \\$")
 
@@ -34,7 +34,7 @@ def _names(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", _FILES, ids=_IDS)
 def test_every_requirement_is_pinned_by_hash(path: Path) -> None:
     entries = _entries(path)
-    assert len(entries) > 10
+    assert len(entries) > (3 if path.stem == "requirements-build" else 10)
     for first, *hashes in entries:
         assert _PIN.match(first), first
         assert hashes
@@ -71,10 +71,18 @@ def test_what_is_imported_is_declared() -> None:
 
 
 def test_the_lock_holds_what_is_declared() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    whole = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    project = whole["project"]
     for path, wanted in (
         (_FILES[0], project["dependencies"] + project["optional-dependencies"]["otel"]),
         (_FILES[1], project["dependencies"] + project["optional-dependencies"]["dev"]),
+        (_FILES[3], whole["build-system"]["requires"]),
     ):
         declared = {re.split(r"[<>=~!;\[ ]", d)[0].lower().replace("_", "-") for d in wanted}
         assert declared - _names(path) == set()
+
+
+def test_what_builds_the_image_is_what_builds_for_the_tests() -> None:
+    """The same versions in both locks: another compiler would be another program."""
+    pins = [{entry[0] for entry in _entries(path)} for path in (_FILES[1], _FILES[3])]
+    assert pins[1] - pins[0] == set()

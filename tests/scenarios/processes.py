@@ -1,18 +1,18 @@
 """Real processes for the scenarios: a sidecar, and origins that count what reaches them."""
 
 import http.server
-import os
 import re
 import signal
 import socketserver
 import ssl
 import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.sidecar_command import TOOLBOOTH, inherited_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 _LISTENS = re.compile(r"toolbooth: (proxy|control|health) on [\d.]+:(\d+)")
@@ -25,7 +25,7 @@ def bare_environment() -> dict[str, str]:
                "NODE_EX", "PYTHONDONTWRITE")  # fmt: skip
     return {
         name: value
-        for name, value in os.environ.items()
+        for name, value in inherited_environment().items()
         if not name.lower().endswith("_proxy") and not name.startswith(foreign)
     }
 
@@ -51,7 +51,7 @@ class SidecarProcess:
             **settings,
         }
         self.process = subprocess.Popen(
-            [*inside, sys.executable, "-m", "proxy", "run", "--policy",
+            [*inside, *TOOLBOOTH, "run", "--policy",
              str(folder / "policy.yaml")],
             env=self.environment, cwd=ROOT, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
@@ -93,7 +93,7 @@ class SidecarProcess:
             "TOOLBOOTH_CONTROL_TOKEN": "let-me-in",
         }
         return subprocess.run(
-            [sys.executable, "-m", "proxy", *arguments],
+            [*TOOLBOOTH, *arguments],
             env=environment, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False,
         )  # fmt: skip
 

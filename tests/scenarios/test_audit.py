@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import requests
 
 from tests.scenarios.asking import control, kill, metric
 from tests.scenarios.processes import ROOT, SidecarProcess, bare_environment, policy, running
+from tests.sidecar_command import TOOLBOOTH
 
 pytestmark = pytest.mark.scenario
 
@@ -32,7 +32,7 @@ def settings_of(folder: Path) -> dict[str, str]:
 def verify(*files: Path, head: str = "") -> tuple[int, dict[str, object]]:
     more = ("--head", head) if head else ()
     done = subprocess.run(
-        [sys.executable, "-m", "proxy", "audit", "verify", *map(str, files), "--json", *more],
+        [*TOOLBOOTH, "audit", "verify", *map(str, files), "--json", *more],
         env={**bare_environment(), "TOOLBOOTH_AUDIT_KEY": KEY}, cwd=ROOT,
         capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
@@ -215,7 +215,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
 
 def failing_start(folder: Path, **settings: str) -> tuple[int, str]:
     done = subprocess.run(
-        [sys.executable, "-m", "proxy", "run", "--policy", str(folder / "policy.yaml")],
+        [*TOOLBOOTH, "run", "--policy", str(folder / "policy.yaml")],
         env={
             **bare_environment(), "TOOLBOOTH_PROXY_LISTEN": "127.0.0.1:0",
             "TOOLBOOTH_CONTROL_LISTEN": "127.0.0.1:0", "TOOLBOOTH_HEALTH_LISTEN": "127.0.0.1:0",

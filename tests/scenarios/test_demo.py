@@ -1,11 +1,11 @@
 """The first thing a stranger runs."""
 
 import subprocess
-import sys
 
 import pytest
 
 from tests.scenarios.processes import ROOT, bare_environment
+from tests.sidecar_command import TOOLBOOTH
 
 pytestmark = pytest.mark.scenario
 
@@ -18,7 +18,7 @@ _TOLD = (
 
 def test_the_demo_goes_as_it_says_and_fits_a_terminal() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "proxy", "demo"],
+        [*TOOLBOOTH, "demo"],
         env=bare_environment(), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

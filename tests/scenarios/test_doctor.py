@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.scenarios.processes import ROOT, SidecarProcess, local_tool, policy, running
+from tests.sidecar_command import TOOLBOOTH
 
 pytestmark = pytest.mark.scenario
 
@@ -40,7 +41,7 @@ def closed() -> Iterator[str]:
 
 def doctor(environment: dict[str, str], *arguments: str) -> Report:
     done = subprocess.run(
-        [sys.executable, "-m", "proxy", "doctor", "--json", *arguments],
+        [*TOOLBOOTH, "doctor", "--json", *arguments],
         env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.stderr == ""

@@ -7,7 +7,6 @@ import os
 import shlex
 import ssl
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ import trustme
 
 from tests.scenarios.clients import CLIENTS
 from tests.scenarios.processes import HttpOrigin, local_tool, policy, running
+from tests.sidecar_command import TOOLBOOTH
 
 pytestmark = pytest.mark.scenario
 
@@ -105,7 +105,7 @@ def test_a_spoilt_ca_is_no_start(kept: tuple[Path, str], tmp_path: Path) -> None
         pass
     (folder / "ca.key").chmod(0o644)
     done = subprocess.run(
-        [sys.executable, "-m", "proxy", "run", "--policy", str(tmp_path / "policy.yaml")],
+        [*TOOLBOOTH, "run", "--policy", str(tmp_path / "policy.yaml")],
         env={**os.environ, "TOOLBOOTH_CA_DIR": str(folder), "TOOLBOOTH_PROXY_LISTEN": "127.0.0.1:0",
              "TOOLBOOTH_CONTROL_LISTEN": "127.0.0.1:0", "TOOLBOOTH_HEALTH_LISTEN": "127.0.0.1:0"},
         capture_output=True, text=True, timeout=30, check=False,

@@ -20,6 +20,7 @@ from tests.scenarios.namespaces import (
     three_networks,
 )
 from tests.scenarios.processes import ROOT, SidecarProcess, bare_environment, policy
+from tests.sidecar_command import TOOLBOOTH
 
 pytestmark = pytest.mark.scenario
 
@@ -86,7 +87,7 @@ class Place(NamedTuple):
 
     def doctor(self, *arguments: str) -> tuple[int, dict[str, str]]:
         """Its exit code, and the verdicts by name."""
-        done = self.as_agent(sys.executable, "-m", "proxy", "doctor", "--json", *arguments)
+        done = self.as_agent(*TOOLBOOTH, "doctor", "--json", *arguments)
         checks = json.loads(done.stdout)["checks"]
         return done.returncode, {check["name"]: check["verdict"] for check in checks}
 
@@ -178,7 +179,7 @@ def test_a_program_that_ignores_the_variables_reaches_nothing(place: Place) -> N
     """The doctor calls it broken, not a bypass: the network is what stops it."""
     world = f"{WORLD}:{place.http_port}"
     done = place.as_agent(
-        sys.executable, "-m", "proxy", "doctor", "--json", "--only", "curl", "--egress", world,
+        *TOOLBOOTH, "doctor", "--json", "--only", "curl", "--egress", world,
         http_proxy="", https_proxy="",
     )  # fmt: skip
     checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}

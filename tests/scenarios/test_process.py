@@ -4,7 +4,6 @@ import json
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -24,6 +23,7 @@ from tests.scenarios.processes import (
     policy,
     running,
 )
+from tests.sidecar_command import TOOLBOOTH
 
 pytestmark = pytest.mark.scenario
 
@@ -135,7 +135,7 @@ def start_failing(tmp_path: Path, text: str, **settings: str) -> tuple[int, list
         **settings,
     }  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-m", "proxy", "run", "--policy", str(tmp_path / "policy.yaml")],
+        [*TOOLBOOTH, "run", "--policy", str(tmp_path / "policy.yaml")],
         env=environment, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False,
     )  # fmt: skip
     assert "Traceback" not in done.stderr

@@ -7,7 +7,6 @@ import resource
 import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +27,7 @@ from tests.scenarios.processes import (
     policy,
     running,
 )
+from tests.sidecar_command import TOOLBOOTH
 
 pytestmark = pytest.mark.scenario
 
@@ -235,7 +235,7 @@ def start_refused(folder: Path, **settings: str) -> list[str]:
     listen = ("PROXY", "CONTROL", "HEALTH")
     (folder / "policy.yaml").write_text(policy())
     done = subprocess.run(
-        [sys.executable, "-m", "proxy", "run", "--policy", str(folder / "policy.yaml")],
+        [*TOOLBOOTH, "run", "--policy", str(folder / "policy.yaml")],
         env={**bare_environment(), **{f"TOOLBOOTH_{n}_LISTEN": "127.0.0.1:0" for n in listen},
              **settings},
         cwd=ROOT, capture_output=True, text=True, timeout=20, check=False,

@@ -22,7 +22,8 @@ def soak(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, str(ROOT / "bench" / "soak.py"), "--seconds", str(SECONDS),
          "--rate", "1000", "--out", str(out), "--picture", str(plot)],
-        env=bare_environment(), cwd=ROOT, capture_output=True, text=True, timeout=180, check=False,
+        env={**bare_environment(), "PYTHONPATH": str(ROOT)}, cwd=ROOT,
+        capture_output=True, text=True, timeout=180, check=False,
     )  # fmt: skip
     assert out.exists(), done.stderr[-3000:]
     assert plot.read_text(encoding="utf-8").startswith("<svg ")

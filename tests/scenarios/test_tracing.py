@@ -4,7 +4,6 @@ import http.client
 import json
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from tests.scenarios.processes import (
     policy,
     running,
 )
+from tests.sidecar_command import TOOLBOOTH
 
 pytestmark = pytest.mark.scenario
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -331,7 +331,7 @@ def test_the_sidecar_does_not_export_to_itself(tmp_path: Path) -> None:
     place.write_text(policy(), encoding="utf-8")
     port = free_port()
     done = subprocess.run(
-        [sys.executable, "-m", "proxy", "run", "--policy", str(place)],
+        [*TOOLBOOTH, "run", "--policy", str(place)],
         env={
             **bare_environment(),
             "TOOLBOOTH_PROXY_LISTEN": f"127.0.0.1:{port}",
