@@ -31,7 +31,6 @@ _SPANS = "works where spans are exported only, most of it on their own thread"
 # Modules of these packages that stay interpreted, and why. Everything else in them is compiled.
 INTERPRETED = {
     "guards/places.py": "its waiting places are asynchronous generators, which mypyc does not do",
-    "model/clock.py": "system calls are its methods, taken from `time` as they are",
     "policy/caveats.py": _AT_LOAD,
     "policy/catalog.py": _PYDANTIC,
     "policy/compile.py": _AT_LOAD,

@@ -163,7 +163,6 @@ def _launch_toolbooth(setting: Setting, observed: str = "defaults") -> Launch:
     path.write_text(json.dumps(toolbooth_policy(setting, observed), indent=2))
     control_port, health_port = setting.spare_ports
     environment = {
-        "PYTHONPATH": str(BENCH.parent),  # this tree, whatever is installed
         "TOOLBOOTH_PROXY_LISTEN": f"127.0.0.1:{setting.port}",
         "TOOLBOOTH_CONTROL_LISTEN": f"127.0.0.1:{control_port}",
         "TOOLBOOTH_HEALTH_LISTEN": f"127.0.0.1:{health_port}",

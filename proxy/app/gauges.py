@@ -9,12 +9,12 @@ from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable
 
-from proxy.app.assemble import Telemetry
 from proxy.app.memory import STATM, resident_bytes
 from proxy.guards.budget import Ledger
 from proxy.listeners.front import Front
 from proxy.pipeline.booth import Booth
 from proxy.policy.policy import BudgetRule
+from proxy.telemetry.reporting import Telemetry
 
 LOOKED_AT_RUNS = 1_000
 RECENT_S = 300.0

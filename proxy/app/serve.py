@@ -8,7 +8,7 @@ from collections import Counter
 from aiohttp import web
 
 from proxy import __version__
-from proxy.app.assemble import Telemetry, swap_policy
+from proxy.app.assemble import swap_policy
 from proxy.app.audit import AuditTrail
 from proxy.app.descriptors import all_descriptors
 from proxy.app.gauges import Lag, watch_guards, watch_process, watch_records, watch_ways
@@ -32,6 +32,7 @@ from proxy.model.reason import Reason
 from proxy.pipeline.booth import Booth
 from proxy.settings import Settings
 from proxy.store.journal import Journal
+from proxy.telemetry.reporting import Telemetry
 
 _LOG = logging.getLogger("toolbooth")
 _LAG_EVERY_S = 0.5

@@ -20,7 +20,7 @@ import uvloop
 from aiohttp import http as aiohttp_http
 
 from proxy import __version__
-from proxy.app.assemble import Telemetry, build_booth, open_sink, warn_of_missing_secrets
+from proxy.app.assemble import build_booth, open_sink, warn_of_missing_secrets
 from proxy.app.audit import AuditTrail, open_trail
 from proxy.app.build import build_name
 from proxy.app.listen import ListenError, bind, bound_address
@@ -37,6 +37,7 @@ from proxy.policy.problem import PolicyError
 from proxy.settings import Settings, SettingsError, read_settings
 from proxy.store.store import StoreError
 from proxy.telemetry.recorder import Recorder
+from proxy.telemetry.reporting import Telemetry
 
 if TYPE_CHECKING:
     from proxy.app.tracing import Spans

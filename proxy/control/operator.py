@@ -22,9 +22,10 @@ from proxy.guards.switches import Switch, Switches
 from proxy.model.clock import Clock, utc_timestamp
 from proxy.policy.policy import Policy, ToolRule
 from proxy.store.store import StoreError
-from proxy.telemetry.metrics import OTHER_TOOL, UNKNOWN_TOOL, Figures
+from proxy.telemetry.metrics import Figures
 from proxy.telemetry.recent import RecentCalls
 from proxy.telemetry.spotlight import Spotlight
+from proxy.telemetry.tool_figures import OTHER_TOOL, UNKNOWN_TOOL
 
 _TOTALS = ("calls", "errors", "refusals")
 

@@ -88,6 +88,15 @@ class RateLimits:
     def __len__(self) -> int:
         return self._count
 
+    def take_now(self, tool: str, rule: RateRule, caller: Caller) -> bool:
+        """Take one request, if there is room for it and nobody waits. False: `take` has more to
+        say; nothing was taken."""
+        now_s = self._clock.monotonic()
+        bucket = self._find(tool, rule, caller, now_s)
+        if bucket is None or bucket.requests != rule.requests or bucket.per_s != rule.per_s:
+            return False
+        return bucket.waiting == 0 and bucket.take(now_s, 1)
+
     async def take(
         self, tool: str, rule: RateRule, caller: Caller, calls: int = 1
     ) -> Refusal | None:

@@ -85,6 +85,10 @@ class ClientBody:
                 await self._waiter
             finally:
                 self._waiter = None
+        return self.take()
+
+    def take(self) -> bytes:
+        """See `RequestBody.take`."""
         parts, self._parts = self._parts, []
         self._unread = 0
         if self._is_paused:

@@ -22,13 +22,7 @@ from proxy.pipeline.handle import handle
 from proxy.pipeline.walker import Walker
 from proxy.wire.body import NO_CONTENT, Framing, request_framing
 from proxy.wire.forward import nominated
-from proxy.wire.head import (
-    RequestHead,
-    check_first_byte,
-    end_of_empty_lines,
-    find_head_end,
-    parse_request_head,
-)
+from proxy.wire.head import RequestHead, end_of_empty_lines, read_request_head
 
 if TYPE_CHECKING:
     from proxy.listeners.front import Front, FrontLimits
@@ -203,14 +197,11 @@ class ClientConnection(asyncio.Protocol):
             if buffer in (b"", b"\r"):
                 return None
             self._buffer = buffer
-        check_first_byte(buffer[0])
-        end = find_head_end(buffer, max(0, self._searched - 3))
-        if end < 0:
+        head, rest = read_request_head(buffer, self._searched)
+        if head is None:
             self._searched = len(buffer)
             return None
         self._searched = 0
-        head = parse_request_head(buffer[:end])
-        rest = buffer[end:]
         framing = request_framing(head)
         if head.method == "CONNECT":
             if framing is not NO_CONTENT or b"content-length" in head.named:

@@ -8,24 +8,31 @@ call); only timestamps in records and the UTC date of daily budgets read the wal
 import time
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Protocol
 
 
-class Clock(Protocol):
-    """The two clocks a decision may read."""
+class Clock:
+    """The two clocks a decision may read. A class to be extended, not a protocol: compiled, calling
+    it costs a tenth of that, and it is read a dozen times a call."""
 
     def monotonic(self) -> float:
         """Seconds that only ever grow; the origin means nothing."""
+        raise NotImplementedError
 
     def wall(self) -> float:
         """Seconds since 1970-01-01 UTC."""
+        raise NotImplementedError
 
 
-class SystemClock:
+class SystemClock(Clock):
     """The real clocks. The only place in the project that reads them."""
 
-    monotonic = staticmethod(time.monotonic)  # noqa: TID251
-    wall = staticmethod(time.time)  # noqa: TID251
+    def monotonic(self) -> float:
+        """See `Clock`."""
+        return time.monotonic()  # noqa: TID251
+
+    def wall(self) -> float:
+        """See `Clock`."""
+        return time.time()  # noqa: TID251
 
 
 def utc_timestamp(wall_s: float) -> str:

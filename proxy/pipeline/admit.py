@@ -43,8 +43,12 @@ async def admit(visit: Visit, upload: Upload) -> None:
     visit.live.set_deadline(call.started_s + rule.timeouts.call_s, now_s, TIMEOUT)
     keys: tuple[int, ...] = ()
     if visit.policy.budgets.loop_limit is not None:
-        keys = await _loop_keys(visit, upload)
-        now_s = booth.clock.monotonic()
+        is_read = upload.is_whole or visit.mcp is not None
+        if not is_read:
+            is_read = await read_early(visit, upload, MAX_KEPT_BYTES)
+            now_s = booth.clock.monotonic()
+        if is_read:
+            keys = _loop_keys(visit, upload)
     estimate = NO_ESTIMATE
     if rule.kind is Kind.MODEL and call.mode is not Mode.CONNECT:
         await _meter(visit, upload)
@@ -59,7 +63,12 @@ async def admit(visit: Visit, upload: Upload) -> None:
     if run_end_s is not None and run_end_s < visit.live.deadline_s:
         visit.live.set_deadline(run_end_s, now_s, RUN_OVER)
     if visit.mcp is None:
-        refusal = await _take_limits(visit, rule, now_s)
+        rate, rates = rule.rate, booth.rates
+        refusal = visit.take_slot(rule)
+        if refusal is None and rate is not None:
+            if not rates.take_now(rule.rate_name, rate, call.caller):
+                refusal = await rates.take(rule.rate_name, rate, call.caller)
+            visit.record.queue_ms = (booth.clock.monotonic() - now_s) * 1000
     else:
         refusal = await _take_each(visit, visit.mcp.rules, now_s)
     if refusal is not None:
@@ -78,15 +87,6 @@ def _reserve(visit: Visit, keys: tuple[int, ...], estimate: Estimate) -> Reserva
         budgets, caller, rule.kind, request.cost_micros, key, calls=len(request.calls),
         more_keys=keys[1:],
     )  # fmt: skip
-
-
-async def _take_limits(visit: Visit, rule: ToolRule, started_s: float) -> Refusal | None:
-    booth = visit.booth
-    refusal = visit.take_slot(rule)
-    if refusal is None and rule.rate is not None:
-        refusal = await booth.rates.take(rule.rate_name, rule.rate, visit.call.caller)
-        visit.record.queue_ms = (booth.clock.monotonic() - started_s) * 1000
-    return refusal
 
 
 async def _take_each(visit: Visit, rules: tuple[ToolRule, ...], started_s: float) -> Refusal | None:
@@ -111,9 +111,9 @@ async def _take_each(visit: Visit, rules: tuple[ToolRule, ...], started_s: float
     return None
 
 
-async def _loop_keys(visit: Visit, upload: Upload) -> tuple[int, ...]:
+def _loop_keys(visit: Visit, upload: Upload) -> tuple[int, ...]:
     """What identifies the call for loop detection, its body included; of a batch each of its
-    calls. A body too large to keep makes it a call of its own."""
+    calls. Not asked where the body is too large to keep: that is a call of its own."""
     target, request = visit.call.target, visit.mcp
     host = target.origin.authority
     if request is not None:
@@ -123,8 +123,6 @@ async def _loop_keys(visit: Visit, upload: Upload) -> tuple[int, ...]:
             loop_key(rule.name, "", target.path, host, body)
             for rule, body in zip(request.rules, request.loop_bodies, strict=True)
         )
-    if not upload.is_whole and not await read_early(visit, upload, MAX_KEPT_BYTES):
-        return ()
     return (loop_key(visit.rule.name, visit.call.method, target.path, host, upload.kept),)
 
 

@@ -47,6 +47,9 @@ class RequestBody(Protocol):
     def size(self) -> int:
         """Bytes of content that have come so far."""
 
+    def take(self) -> bytes:
+        """What has come and was not read yet; waits for nothing."""
+
     async def read(self) -> bytes:
         """The next piece, empty at the end. Raises `BadMessage` for malformed content."""
 

@@ -47,6 +47,9 @@ class Upload:
         self._kept = bytearray()
         self._keep_bytes = MAX_KEPT_BYTES
         self._capture: Capture | None = None
+        if body.is_over and 0 < body.size <= MAX_PREFETCH_BYTES:  # it came with the head
+            self._kept += body.take()
+            self._is_over = True
 
     @property
     def kept(self) -> bytes:
@@ -57,6 +60,9 @@ class Upload:
     def framing(self) -> Framing:
         """How the content is sent on: exactly as long where that is known, else chunked."""
         if self._is_over and not self._is_too_large:
+            known = self._body.framing
+            if known.ends is Ends.BY_LENGTH and known.length == len(self._kept):
+                return known
             return Framing(Ends.BY_LENGTH, len(self._kept)) if self._kept else self._empty_framing
         return self._body.framing
 

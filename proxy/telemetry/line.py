@@ -139,7 +139,7 @@ def _plain_line(record: CallRecord, redactor: Redactor) -> bytes:
     return _PLAIN % (
         _second(second),
         _MILLISECONDS[int((record.ts - second) * 1000)],
-        json_line(record.call_id)[:-1],
+        _quoted(record.call_id),
         _question(record, redactor)[1],
         record.status,
         record.attempts,
@@ -151,8 +151,15 @@ def _plain_line(record: CallRecord, redactor: Redactor) -> bytes:
         _price(record.cost_micros),
         record.tokens,
         _word(record.policy_version),
-        json_line(visible_line(record.trace_id))[:-1] if record.trace_id else b'""',
+        _quoted(visible_line(record.trace_id)),
     )
+
+
+def _quoted(text: str) -> bytes:
+    """As JSON. Most are letters, digits and hyphens of ours, which mean themselves."""
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return b'"%b"' % text.encode()
+    return json_line(text)[:-1]
 
 
 def _thousandths(ms: float) -> int:

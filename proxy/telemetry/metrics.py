@@ -1,11 +1,9 @@
 """Figures: plain integers counted per call, rendered for Prometheus when asked.
 
 A labelled child of a client library costs about as much as all of a call's figures here; so
-prometheus_client only renders. Label values are bounded whatever is sent: tool names are those of
-the policy's catalog, and only so many of them.
+prometheus_client only renders what `proxy.telemetry.tool_figures` counts.
 """
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client.core import (
@@ -18,49 +16,27 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from proxy.model.call import Mode
-from proxy.model.record import CallRecord
 from proxy.telemetry.metric_names import CALL_METRICS, OWN_METRICS, READ_METRICS, Metric, MetricKind
-from proxy.telemetry.tool_figures import BOUNDS_MS, STATUS_CLASSES, ToolFigures
+from proxy.telemetry.tool_figures import MOST_TOOLS, STATUS_CLASSES, CallCounts, ToolFigures
 
-UNKNOWN_TOOL = "_unknown"
-OTHER_TOOL = "_other"
-WAITED_MS = 1.0  # less is the time it takes to find out that there is no need to wait
-_MOST_TOOLS = 2000
 _MOST_LABELS = 2000
 _LONGEST_LABEL = 128
 _MICROS_PER_USD = 1_000_000
-_TUNNEL = Mode.CONNECT  # an attribute of an enum costs more than a name
 
 Reading = float | Mapping[str, float] | str
 Read = Callable[[], Reading]
 
 
 class Figures(Collector):
-    """Counts calls and reads gauges.
+    """Shows what `counts` has counted, and reads gauges. `render` may run in a thread; figures of
+    calls that end meanwhile are in this page or in the next."""
 
-    `observe` on the event loop, once per call. `render` may run in a thread; figures of calls
-    that end meanwhile are in this page or in the next.
-    """
-
-    def __init__(self, most_tools: int = _MOST_TOOLS) -> None:
-        self._most_tools = most_tools
-        self._catalog: frozenset[str] = frozenset()
-        self._inner: frozenset[str] = frozenset()
-        self._tools: dict[str, ToolFigures] = {}
-        self._sampled = 0
-        self._tunnels = 0
-        self._tunnel_bytes = [0, 0]  # towards upstreams, towards clients
+    def __init__(self, most_tools: int = MOST_TOOLS) -> None:
+        self.counts = CallCounts(most_tools)
         self._reads: dict[str, Read] = {}
         self._scrape_errors: dict[str, int] = {}
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
-
-    def know_tools(self, names: Iterable[str], inner: Iterable[str] = ()) -> None:
-        """The catalog of the policy in force, and the tools of MCP servers that it names; figures
-        of tools that are gone stay, since counters must not go down."""
-        self._catalog = frozenset(names)
-        self._inner = frozenset(inner)
 
     def watch(self, name: str, read: Read) -> None:
         """Read a metric of READ_METRICS when a page is asked for: a number, a number per value of
@@ -69,66 +45,10 @@ class Figures(Collector):
             raise ValueError(f"not a registered metric: {name}")
         self._reads[name] = read
 
-    def observe(self, record: CallRecord) -> None:
-        """Count one finished call."""
-        figures = self._tools.get(record.tool)
-        if figures is None:
-            figures = self._figures_for(record.tool)
-        codes = figures.codes
-        code = record.code
-        codes[code] = codes.get(code, 0) + 1
-        figures.classes[record.status // 100 if 100 <= record.status < 600 else 0] += 1
-        figures.buckets[bisect_left(BOUNDS_MS, record.total_ms)] += 1
-        figures.total_ms += record.total_ms
-        attempts = record.attempts
-        figures.attempts += attempts
-        if attempts > 1:
-            figures.retries += attempts - 1
-        figures.upstream_ms += record.upstream_ms
-        figures.request_bytes += record.request_bytes
-        figures.response_bytes += record.response_bytes
-        if record.queue_ms >= WAITED_MS:
-            figures.queue_ms += record.queue_ms
-            figures.queued += 1
-        if record.cost_micros:
-            figures.cost_micros += record.cost_micros
-        if record.tokens:
-            figures.tokens += record.tokens
-        if record.is_usage_unread:
-            figures.usage_unread += 1
-        if record.sampled:
-            self._sampled += 1
-        if record.mode is _TUNNEL:
-            self._count_tunnel(record)
-
-    def _count_tunnel(self, record: CallRecord) -> None:
-        """A CONNECT that was let through. Its bytes also count as its tool's."""
-        if record.status == 200:
-            self._tunnels += 1
-            self._tunnel_bytes[0] += record.request_bytes
-            self._tunnel_bytes[1] += record.response_bytes
-
-    def _figures_for(self, tool: str) -> ToolFigures:
-        """Figures of a name seen for the first time, or that is not to be had as a label. A tool
-        inside of a catalog entry (`entry.tool` of an MCP server) counts for its entry, unless the
-        policy names it."""
-        name = tool
-        if name not in self._inner:
-            while name not in self._catalog and "." in name:
-                name = name.rpartition(".")[0]
-            if name not in self._catalog:
-                name = UNKNOWN_TOOL
-        figures = self._tools.get(name)
-        if figures is not None:
-            return figures
-        if name != UNKNOWN_TOOL and len(self._tools) >= self._most_tools:
-            name = OTHER_TOOL
-        return self._tools.setdefault(name, ToolFigures())
-
     def tool_figures(self, name: str) -> dict[str, object]:
         """What the console shows of one tool: counts, percentiles, calls in flight. Zeroes for a
         tool that was not called yet."""
-        view = (self._tools.get(name) or ToolFigures()).summary()
+        view = (self.counts.tools.get(name) or ToolFigures()).summary()
         read = self._reads.get("toolbooth_calls_in_flight")
         reading = read() if read else 0
         view["in_flight"] = reading.get(name, 0) if isinstance(reading, Mapping) else 0
@@ -141,7 +61,7 @@ class Figures(Collector):
 
     def collect(self) -> Iterator[Family]:
         """Called by prometheus_client for one page."""
-        tools = sorted(self._tools.items())
+        tools = sorted(self.counts.tools.items())
         for metric in CALL_METRICS:
             yield self._call_family(metric, tools)
         for metric in READ_METRICS:
@@ -167,10 +87,12 @@ class Figures(Collector):
     def _plain(self, name: str) -> Reading:
         """The call metrics that are not by tool."""
         if name == "toolbooth_tunnels_total":
-            return float(self._tunnels)
+            return float(self.counts.tunnels)
         if name == "toolbooth_tunnel_bytes_total":
-            return dict(zip(("sent", "received"), map(float, self._tunnel_bytes), strict=True))
-        return float(self._sampled)
+            return dict(
+                zip(("sent", "received"), map(float, self.counts.tunnel_bytes), strict=True)
+            )
+        return float(self.counts.sampled)
 
     def _read_family(self, metric: Metric) -> Family | None:
         """One metric from its owner. An owner that fails costs its metric, not the page."""

@@ -1,8 +1,21 @@
-"""The figures of one tool."""
+"""What is counted of calls, by tool: plain integers, bounded whatever is sent.
+
+Label values come from here, so tool names are those of the policy's catalog, and only so many of
+them.
+"""
 
 from bisect import bisect_left
+from collections.abc import Iterable
 
+from proxy.model.call import Mode
 from proxy.model.reason import Reason
+from proxy.model.record import CallRecord
+
+UNKNOWN_TOOL = "_unknown"
+OTHER_TOOL = "_other"
+WAITED_MS = 1.0  # less is the time it takes to find out that there is no need to wait
+MOST_TOOLS = 2000
+_TUNNEL = Mode.CONNECT  # an attribute of an enum costs more than a name
 
 # Upper bounds of the latency histogram: a little under the default timeouts' decades.
 BOUNDS_MS = (5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1e3, 2.5e3, 5e3, 1e4, 3e4, 6e4)
@@ -90,3 +103,83 @@ class ToolFigures:
             "p95_ms": self.percentile_ms(0.95),
             "p99_ms": self.percentile_ms(0.99),
         }
+
+
+class CallCounts:
+    """The figures of all tools, and what is not counted by tool. Written on the event loop, once
+    per call; read from anywhere."""
+
+    __slots__ = (
+        "_catalog", "_inner", "_most_tools", "sampled", "tools", "tunnel_bytes", "tunnels",
+    )  # fmt: skip
+
+    def __init__(self, most_tools: int = MOST_TOOLS) -> None:
+        self._most_tools = most_tools
+        self._catalog: frozenset[str] = frozenset()
+        self._inner: frozenset[str] = frozenset()
+        self.tools: dict[str, ToolFigures] = {}
+        self.sampled = 0
+        self.tunnels = 0
+        self.tunnel_bytes = [0, 0]  # towards upstreams, towards clients
+
+    def know_tools(self, names: Iterable[str], inner: Iterable[str] = ()) -> None:
+        """The catalog of the policy in force, and the tools of MCP servers that it names; figures
+        of tools that are gone stay, since counters must not go down."""
+        self._catalog = frozenset(names)
+        self._inner = frozenset(inner)
+
+    def observe(self, record: CallRecord) -> None:
+        """Count one finished call."""
+        figures = self.tools.get(record.tool)
+        if figures is None:
+            figures = self._figures_for(record.tool)
+        codes = figures.codes
+        code = record.code
+        codes[code] = codes.get(code, 0) + 1
+        figures.classes[record.status // 100 if 100 <= record.status < 600 else 0] += 1
+        figures.buckets[bisect_left(BOUNDS_MS, record.total_ms)] += 1
+        figures.total_ms += record.total_ms
+        attempts = record.attempts
+        figures.attempts += attempts
+        if attempts > 1:
+            figures.retries += attempts - 1
+        figures.upstream_ms += record.upstream_ms
+        figures.request_bytes += record.request_bytes
+        figures.response_bytes += record.response_bytes
+        if record.queue_ms >= WAITED_MS:
+            figures.queue_ms += record.queue_ms
+            figures.queued += 1
+        if record.cost_micros:
+            figures.cost_micros += record.cost_micros
+        if record.tokens:
+            figures.tokens += record.tokens
+        if record.is_usage_unread:
+            figures.usage_unread += 1
+        if record.sampled:
+            self.sampled += 1
+        if record.mode is _TUNNEL:
+            self._count_tunnel(record)
+
+    def _count_tunnel(self, record: CallRecord) -> None:
+        """A CONNECT that was let through. Its bytes also count as its tool's."""
+        if record.status == 200:
+            self.tunnels += 1
+            self.tunnel_bytes[0] += record.request_bytes
+            self.tunnel_bytes[1] += record.response_bytes
+
+    def _figures_for(self, tool: str) -> ToolFigures:
+        """Figures of a name seen for the first time, or that is not to be had as a label. A tool
+        inside of a catalog entry (`entry.tool` of an MCP server) counts for its entry, unless the
+        policy names it."""
+        name = tool
+        if name not in self._inner:
+            while name not in self._catalog and "." in name:
+                name = name.rpartition(".")[0]
+            if name not in self._catalog:
+                name = UNKNOWN_TOOL
+        figures = self.tools.get(name)
+        if figures is not None:
+            return figures
+        if name != UNKNOWN_TOOL and len(self.tools) >= self._most_tools:
+            name = OTHER_TOOL
+        return self.tools.setdefault(name, ToolFigures())

@@ -161,6 +161,21 @@ def parse_request_head(raw: bytes) -> RequestHead:
     return head
 
 
+def read_request_head(buffer: bytes, searched: int) -> tuple[RequestHead | None, bytes]:
+    """The head that `buffer` begins with, and what follows it; None while it has not all come.
+    `searched`: so much of it was looked through before. A head that is all that came, and was read
+    before, is not looked through at all."""
+    if len(buffer) <= _MAX_REMEMBERED_BYTES:
+        head = _request_heads.get(buffer)
+        if head is not None:
+            return head, b""
+    check_first_byte(buffer[0])
+    end = find_head_end(buffer, max(0, searched - 3))
+    if end < 0:
+        return None, buffer
+    return parse_request_head(buffer[:end]), buffer[end:]
+
+
 def _read_request_head(raw: bytes) -> RequestHead:
     match = _REQUEST_LINE.match(raw)
     if match is None:

@@ -83,7 +83,7 @@ class Desk:
         self.ledger = Ledger(self.clock)
         self.breakers = Breakers(self.clock)
         self.figures = Figures()
-        self.figures.know_tools(self.policy.tools)
+        self.figures.counts.know_tools(self.policy.tools)
         self.recent = RecentCalls(limit=50)
         self.redactor = Redactor(ObservabilityRule().redact)
         self.audited: list[dict[str, object]] = []
@@ -126,7 +126,7 @@ class Desk:
     def see_call(self, number: int = 1, **values: object) -> None:
         """A call ends."""
         record = make_record(number, **values)
-        self.figures.observe(record)
+        self.figures.counts.observe(record)
         self.recent.add(record, self.redactor)
 
     def start_run(self, run_id: str) -> Reservation:

@@ -1,7 +1,9 @@
 """A clock that moves only when told."""
 
+from proxy.model.clock import Clock
 
-class FakeClock:
+
+class FakeClock(Clock):
     def __init__(self, monotonic: float = 1000.0, wall: float = 1_800_000_000.0) -> None:
         self._monotonic = monotonic
         self._wall = wall

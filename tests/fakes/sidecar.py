@@ -3,13 +3,14 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from proxy.app.assemble import Telemetry, build_booth
+from proxy.app.assemble import build_booth
 from proxy.app.tasks import Tasks
 from proxy.listeners.front import Front, FrontLimits
 from proxy.model.record import CallRecord
 from proxy.pipeline.booth import Booth
 from proxy.policy.compile import load_policy
 from proxy.telemetry.recorder import Recorder
+from proxy.telemetry.reporting import Telemetry
 from proxy.telemetry.tracing import Tracing
 
 

@@ -10,6 +10,8 @@ import selectors
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from proxy.model.clock import Clock
+
 _T = TypeVar("_T")
 _TURN_S = 1e-6
 
@@ -24,7 +26,7 @@ class _InstantSelector(selectors.SelectSelector):
         return super().select(0)
 
 
-class InstantLoop(asyncio.SelectorEventLoop):
+class InstantLoop(asyncio.SelectorEventLoop, Clock):
     """Also a `Clock`, so that the code under test and its loop see the same time."""
 
     def __init__(self) -> None:

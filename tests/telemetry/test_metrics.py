@@ -12,7 +12,7 @@ from tests.telemetry.records import make_record
 
 def figures_of(*tools: str, most_tools: int = 2000) -> Figures:
     figures = Figures(most_tools)
-    figures.know_tools(tools)
+    figures.counts.know_tools(tools)
     return figures
 
 
@@ -30,7 +30,7 @@ def samples(figures: Figures) -> dict[tuple[str, ...], float]:
 class TestCalls:
     def test_a_call_is_counted_in_every_figure(self) -> None:
         figures = figures_of("search.read")
-        figures.observe(
+        figures.counts.observe(
             make_record(
                 attempts=3, total_ms=30.0, upstream_ms=20.0, queue_ms=4.0, request_bytes=5,
                 response_bytes=6, cost_micros=1500, tokens=7, sampled=True,
@@ -56,17 +56,17 @@ class TestCalls:
 
     def test_finding_out_that_there_is_no_need_to_wait_is_no_wait(self) -> None:
         figures = figures_of("search.read")
-        figures.observe(make_record(queue_ms=0.9))
-        figures.observe(make_record(queue_ms=1.0))
+        figures.counts.observe(make_record(queue_ms=0.9))
+        figures.counts.observe(make_record(queue_ms=1.0))
         page = samples(figures)
         assert page["toolbooth_queued_calls_total", "search.read"] == 1
         assert page["toolbooth_queue_wait_seconds_total", "search.read"] == 0.001
 
     def test_a_tunnel_that_was_opened_is_counted_with_its_bytes(self) -> None:
         figures = figures_of("search.read")
-        figures.observe(make_record(mode=Mode.CONNECT, request_bytes=3, response_bytes=5))
-        figures.observe(make_record(mode=Mode.CONNECT, status=403, request_bytes=7))
-        figures.observe(make_record(request_bytes=11))
+        figures.counts.observe(make_record(mode=Mode.CONNECT, request_bytes=3, response_bytes=5))
+        figures.counts.observe(make_record(mode=Mode.CONNECT, status=403, request_bytes=7))
+        figures.counts.observe(make_record(request_bytes=11))
         page = samples(figures)
         assert page[("toolbooth_tunnels_total",)] == 1
         assert page["toolbooth_tunnel_bytes_total", "sent"] == 3
@@ -78,7 +78,7 @@ class TestCalls:
             ("a", Reason.OK, 200), ("a", Reason.OK, 404), ("a", Reason.TIMEOUT, 504),
             ("b", Reason.OK, 200), ("b", Reason.CLIENT_GONE, 0), ("b", Reason.OK, 999),
         ]:  # fmt: skip
-            figures.observe(make_record(tool=tool, code=code, status=status))
+            figures.counts.observe(make_record(tool=tool, code=code, status=status))
         page = samples(figures)
         assert page["toolbooth_calls_total", "ok", "a"] == 2
         assert page["toolbooth_calls_total", "timeout", "a"] == 1
@@ -93,7 +93,7 @@ class TestCalls:
     )
     def test_a_duration_on_a_bound_counts_below_it(self, total_ms: float, bound: str) -> None:
         figures = figures_of("search.read")
-        figures.observe(make_record(total_ms=total_ms))
+        figures.counts.observe(make_record(total_ms=total_ms))
         buckets = {
             key[1]: value
             for key, value in samples(figures).items()
@@ -106,9 +106,9 @@ class TestLabels:
     def test_a_name_outside_of_the_catalog_is_unknown(self) -> None:
         figures = figures_of("search.read")
         for number in range(50_000):
-            figures.observe(make_record(tool=f"evil-{number}"))
-        figures.observe(make_record(tool=""))
-        figures.observe(make_record(tool='x"\n} 1'))
+            figures.counts.observe(make_record(tool=f"evil-{number}"))
+        figures.counts.observe(make_record(tool=""))
+        figures.counts.observe(make_record(tool='x"\n} 1'))
         page = samples(figures)
         assert page["toolbooth_calls_total", "ok", "_unknown"] == 50_002
         assert {key[-1] for key in page if key[0] == "toolbooth_calls_total"} == {"_unknown"}
@@ -116,7 +116,7 @@ class TestLabels:
     def test_a_tool_of_an_entry_counts_for_the_entry(self) -> None:
         figures = figures_of("files", "files.extra")
         for name in ("files.read", "files.a.b", "files.extra.x", "other.read"):
-            figures.observe(make_record(tool=name))
+            figures.counts.observe(make_record(tool=name))
         page = samples(figures)
         assert page["toolbooth_calls_total", "ok", "files"] == 2
         assert page["toolbooth_calls_total", "ok", "files.extra"] == 1
@@ -125,16 +125,16 @@ class TestLabels:
     def test_tools_beyond_the_cap_share_one_name(self) -> None:
         figures = figures_of("a", "b", "c", "d", most_tools=2)
         for tool in "abcda":
-            figures.observe(make_record(tool=tool))
+            figures.counts.observe(make_record(tool=tool))
         page = samples(figures)
         assert page["toolbooth_calls_total", "ok", "a"] == 2
         assert page["toolbooth_calls_total", "ok", "_other"] == 2
 
     def test_figures_of_a_tool_that_left_the_catalog_stay(self) -> None:
         figures = figures_of("a")
-        figures.observe(make_record(tool="a"))
-        figures.know_tools(["b"])
-        figures.observe(make_record(tool="b"))
+        figures.counts.observe(make_record(tool="a"))
+        figures.counts.know_tools(["b"])
+        figures.counts.observe(make_record(tool="b"))
         page = samples(figures)
         assert page["toolbooth_calls_total", "ok", "a"] == 1
         assert page["toolbooth_calls_total", "ok", "b"] == 1
@@ -183,7 +183,7 @@ class TestRead:
         self,
     ) -> None:
         figures = figures_of("search.read")
-        figures.observe(make_record(queue_ms=1.0))
+        figures.counts.observe(make_record(queue_ms=1.0))
         for metric in READ_METRICS:
             by_label = metric.labels and metric.kind is not MetricKind.INFO
             figures.watch(metric.name, (lambda: {"x": 1}) if by_label else (lambda: 1))
@@ -208,7 +208,7 @@ class TestToolFigures:
         figures = figures_of("a")
         figures.watch("toolbooth_calls_in_flight", lambda: {"a": 4})
         for code in (Reason.OK, Reason.OK, Reason.TIMEOUT, Reason.RATE_LIMITED):
-            figures.observe(make_record(tool="a", code=code, total_ms=4.0))
+            figures.counts.observe(make_record(tool="a", code=code, total_ms=4.0))
         assert figures.tool_figures("a") == {
             "calls": 4, "errors": 1, "refusals": 1, "attempts": 4, "p50_ms": 2.5, "p95_ms": 4.75,
             "p99_ms": 4.95, "in_flight": 4,
@@ -223,9 +223,9 @@ class TestToolFigures:
 
 def test_a_tool_of_an_mcp_server_counts_for_itself_only_if_the_policy_names_it() -> None:
     figures = Figures()
-    figures.know_tools(["docs"], ["docs.search"])
+    figures.counts.know_tools(["docs"], ["docs.search"])
     for tool in ("docs.search", "docs.search.x", "docs.other", "docs", "made.up"):
-        figures.observe(make_record(tool=tool))
+        figures.counts.observe(make_record(tool=tool))
     page = samples(figures)
     calls = {
         key[-1]: int(value) for key, value in page.items() if key[0] == "toolbooth_calls_total"
