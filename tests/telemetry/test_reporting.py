@@ -1,4 +1,4 @@
-"""One finished call is told to the figures, to the recent calls and to the log, with one redactor."""
+"""A finished call is told to the figures, the recent calls and the log, with one redactor."""
 
 import json
 
