@@ -9,6 +9,7 @@ midnight.)
 from collections import OrderedDict
 from collections.abc import Iterable
 from math import ceil
+from typing import Final
 
 from proxy.guards.allowance import usd
 from proxy.guards.amount import Amount
@@ -20,9 +21,9 @@ from proxy.model.errors import Refusal
 from proxy.model.reason import Reason
 from proxy.policy.policy import BudgetRule
 
-HOUR_S = 3600.0
-_DAY_S = 86_400
-_SWEEP = 2
+HOUR_S: Final = 3600.0
+_DAY_S: Final = 86_400
+_SWEEP: Final = 2
 
 
 class Agent:

@@ -4,13 +4,13 @@ the operator's view.
 Only reads. Strings are put together by hand, since they are built for every answer.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from proxy.policy.policy import MICROS_PER_USD, BudgetRule
 
 _Number = int | float
 
-_CENTS = tuple(f"{cents:02d}" for cents in range(100))
+_CENTS: Final = tuple(f"{cents:02d}" for cents in range(100))
 
 
 class Usage:

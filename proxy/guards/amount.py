@@ -1,6 +1,6 @@
 """How much one call asks of the budgets, as far as that is known before it is made."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 class Estimate(NamedTuple):
@@ -12,7 +12,7 @@ class Estimate(NamedTuple):
     tokens: int = 0
 
 
-NO_ESTIMATE = Estimate()
+NO_ESTIMATE: Final = Estimate()
 
 
 class Amount:
@@ -39,4 +39,4 @@ class Amount:
         return used_micros + self.cost_micros <= limit_micros
 
 
-FREE = Amount(is_step=False, calls=0, cost_micros=0)
+FREE: Final = Amount(is_step=False, calls=0, cost_micros=0)

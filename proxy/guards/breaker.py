@@ -11,6 +11,7 @@ from collections import OrderedDict
 from enum import StrEnum
 from itertools import islice
 from math import ceil
+from typing import Final
 
 from proxy.guards.window import WINDOW_S, RollingWindow
 from proxy.model.clock import Clock
@@ -20,10 +21,10 @@ from proxy.policy.policy import BreakerRule
 
 BreakerKey = tuple[str, str, int]  # tool, host, port
 
-PROBE_RETRY_AFTER_MS = 1000  # a probe is out; its verdict takes about a call
-PROBE_LEASE_S = 60.0  # a probe that has said nothing for this long is lost
-_FORGET_OPEN_S = 60.0  # an open circuit nobody asked about since may be dropped
-_SWEEP = 8  # entries looked at when room is needed
+PROBE_RETRY_AFTER_MS: Final = 1000  # a probe is out; its verdict takes about a call
+PROBE_LEASE_S: Final = 60.0  # a probe that has said nothing for this long is lost
+_FORGET_OPEN_S: Final = 60.0  # an open circuit nobody asked about since may be dropped
+_SWEEP: Final = 8  # entries looked at when room is needed
 
 
 class State(StrEnum):
@@ -34,7 +35,7 @@ class State(StrEnum):
     OPEN = "open"
 
 
-_SEVERITY = {state: rank for rank, state in enumerate(State)}
+_SEVERITY: Final = {state: rank for rank, state in enumerate(State)}
 
 
 class _Breaker:

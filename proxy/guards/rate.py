@@ -8,6 +8,7 @@ docs/decisions/0001-dependencies.md.
 import asyncio
 from collections import OrderedDict
 from math import ceil
+from typing import Final
 
 from proxy.model.call import Caller
 from proxy.model.clock import Clock
@@ -15,10 +16,10 @@ from proxy.model.errors import Refusal
 from proxy.model.reason import Reason
 from proxy.policy.policy import RateRule, RateScope
 
-WAITERS_LIMIT = 1_000  # per bucket
-FULL_RETRY_AFTER_MS = 1_000
-_SWEEP = 2
-_ROUNDING = 1e-9  # of a call: less does not make it wait
+WAITERS_LIMIT: Final = 1_000  # per bucket
+FULL_RETRY_AFTER_MS: Final = 1_000
+_SWEEP: Final = 2
+_ROUNDING: Final = 1e-9  # of a call: less does not make it wait
 
 
 class _Bucket:

@@ -10,23 +10,24 @@ from collections import OrderedDict
 from collections.abc import Callable
 from email.utils import parsedate_tz
 from math import inf
+from typing import Final
 
 from proxy.guards.window import RollingWindow
 from proxy.model.clock import Clock
 from proxy.model.reason import Reason
 from proxy.policy.policy import RetryRule, ToolRule
 
-IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
-RETRYABLE_STATUSES = frozenset({429, 502, 503, 504})
-RETRYABLE_FAILURES = frozenset(
+IDEMPOTENT_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+RETRYABLE_STATUSES: Final = frozenset({429, 502, 503, 504})
+RETRYABLE_FAILURES: Final = frozenset(
     {Reason.UPSTREAM_DNS, Reason.UPSTREAM_CONNECT, Reason.UPSTREAM_RESET}
 )
 
-MIN_RETRIES = 3
-_RETRY_AFTER_LIMIT_BYTES = 64
-_RETRY_AFTER_LIMIT_S = 365 * 86_400
-_SWEEP = 2
-_OTHER = "_other"
+MIN_RETRIES: Final = 3
+_RETRY_AFTER_LIMIT_BYTES: Final = 64
+_RETRY_AFTER_LIMIT_S: Final = 365 * 86_400
+_SWEEP: Final = 2
+_OTHER: Final = "_other"
 
 
 def can_replay(rule: ToolRule, method: str, has_idempotency_key: bool) -> bool:

@@ -6,6 +6,7 @@ with the agents' windows.
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
+from typing import Final
 
 from proxy.guards.allowance import Usage, usd
 from proxy.guards.amount import Amount
@@ -16,10 +17,10 @@ from proxy.model.errors import Refusal
 from proxy.model.reason import Reason
 from proxy.policy.policy import BudgetRule
 
-LOOP_KEYS_PER_RUN = 1_024
-LOOP_KEYS_LIMIT = 1_000_000  # over all runs, about 100 MB
-FULL_RETRY_AFTER_MS = 5_000
-_SWEEP = 2  # entries looked at per new one: the table shrinks faster than it grows
+LOOP_KEYS_PER_RUN: Final = 1_024
+LOOP_KEYS_LIMIT: Final = 1_000_000  # over all runs, about 100 MB
+FULL_RETRY_AFTER_MS: Final = 5_000
+_SWEEP: Final = 2  # entries looked at per new one: the table shrinks faster than it grows
 
 
 class Run(Usage):
@@ -287,7 +288,7 @@ def _last_s(run: Run) -> float:
     return run.last_s
 
 
-_RULES = {
+_RULES: Final = {
     Reason.MAX_STEPS: "runtime.env.AGENT_MAX_STEPS",
     Reason.MAX_TOOL_CALLS: "runtime.env.AGENT_MAX_TOOL_CALLS",
     Reason.MAX_SECONDS: "runtime.env.AGENT_MAX_SECONDS",

@@ -4,7 +4,9 @@ The circuit breaker and the retry budget both ask "how many of how many, lately?
 one second: exact to a second, constant memory, no timestamp per event.
 """
 
-WINDOW_S = 10
+from typing import Final
+
+WINDOW_S: Final = 10
 
 
 class RollingWindow:

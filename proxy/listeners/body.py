@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from proxy.model.errors import BadMessage
 from proxy.wire.body import NO_CONTENT, Framing, decoder_for
 
-_HIGH_BYTES = 64 * 1024  # more than this unread, and the client is asked to wait
+_HIGH_BYTES: Final = 64 * 1024  # more than this unread, and the client is asked to wait
 
 
 class ClientBody:
@@ -101,7 +102,7 @@ def _nothing() -> None:
     pass
 
 
-EMPTY_BODY = ClientBody(NO_CONTENT, _nothing, _nothing)  # is over, so that nothing changes it
+EMPTY_BODY: Final = ClientBody(NO_CONTENT, _nothing, _nothing)  # over: nothing changes it
 
 
 def body_of(

@@ -9,7 +9,7 @@ docs/decisions/0002-own-http-front.md.
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from proxy.listeners.body import body_of
 from proxy.listeners.exchange import ClientExchange, reset
@@ -27,12 +27,12 @@ from proxy.wire.head import RequestHead, end_of_empty_lines, read_request_head
 if TYPE_CHECKING:
     from proxy.listeners.front import Front, FrontLimits
 
-_MAX_WAITING_BYTES = 64 * 1024  # pipelined bytes held while a call walks
-_WRITE_HIGH_BYTES = 256 * 1024
-_HALF_CLOSE_GRACE_S = 1.0  # a client that only half-closed still gets an answer this fast
-_CUT_GRACE_S = 0.5
-_CUT_SHORT = BadMessage("The request's content was cut short.")
-_TOO_SLOW = BadMessage("The request did not come in time.", status=408)
+_MAX_WAITING_BYTES: Final = 64 * 1024  # pipelined bytes held while a call walks
+_WRITE_HIGH_BYTES: Final = 256 * 1024
+_HALF_CLOSE_GRACE_S: Final = 1.0  # a client that only half-closed still gets an answer this fast
+_CUT_GRACE_S: Final = 0.5
+_CUT_SHORT: Final = BadMessage("The request's content was cut short.")
+_TOO_SLOW: Final = BadMessage("The request did not come in time.", status=408)
 
 
 class ClientConnection(asyncio.Protocol):

@@ -5,7 +5,7 @@ import socket
 import struct
 from collections.abc import Callable
 from email.utils import formatdate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.listeners.body import ClientBody
 from proxy.listeners.identity import trace_id_of
@@ -20,7 +20,7 @@ from proxy.wire.head import RequestHead
 if TYPE_CHECKING:
     from proxy.listeners.client import ClientConnection
 
-_AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
+_AT_ONCE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
 
 
 class ClientExchange:

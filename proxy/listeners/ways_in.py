@@ -5,7 +5,7 @@ can be read in two ways is refused here, before any policy sees it.
 """
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from proxy.listeners.identity import identify
 from proxy.model.call import Caller, Mode, Origin, Target
@@ -24,8 +24,8 @@ from proxy.wire.target import (
     parse_origin_form,
 )
 
-_GATEWAY = "/tools/"
-_MAX_KNOWN = 1024
+_GATEWAY: Final = "/tools/"
+_MAX_KNOWN: Final = 1024
 
 
 class Inside(NamedTuple):

@@ -5,11 +5,11 @@ These are values: made once by a listener, never changed by the walk.
 
 from enum import StrEnum
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 # The name the sidecar itself answers for, and every name below it. RFC 6761 section 6.4: `.invalid`
 # never resolves, so only a client that really goes through the sidecar gets an answer from it.
-PROBE_HOST = "toolbooth.invalid"
+PROBE_HOST: Final = "toolbooth.invalid"
 
 
 def is_probe_host(host: str) -> bool:

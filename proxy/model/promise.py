@@ -9,11 +9,11 @@ awaited in both.
 
 import asyncio
 from collections.abc import Callable, Generator
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar, Final, Generic, TypeVar, cast
 
 _T = TypeVar("_T")
 
-HAND_OVER = object()  # yielded by a coroutine that wants to go on in a task
+HAND_OVER: Final = object()  # yielded by a coroutine that wants to go on in a task
 
 
 class Stepping:
@@ -82,7 +82,7 @@ class _IntoTask:
             yield HAND_OVER
 
 
-_INTO_TASK = _IntoTask()
+_INTO_TASK: Final = _IntoTask()
 
 
 def into_task() -> _IntoTask:

@@ -9,6 +9,7 @@ gives back when a later one refuses.
 """
 
 from collections import Counter
+from typing import Final
 
 from proxy.guards.amount import NO_ESTIMATE, Estimate
 from proxy.guards.budget import Reservation
@@ -23,13 +24,13 @@ from proxy.pipeline.visit import Visit
 from proxy.policy.policy import ToolRule
 from proxy.wire.body import Ends
 
-TIMEOUT = Refusal(
+TIMEOUT: Final = Refusal(
     Reason.TIMEOUT,
     "The tool did not answer within its time limit; do not repeat the same call, try a smaller "
     "one or go on without it.",
     "tools.timeouts_ms",
 )
-RUN_OVER = Refusal(
+RUN_OVER: Final = Refusal(
     Reason.MAX_SECONDS,
     "This run has used its seconds; stop calling tools and finish with what you have.",
     "budgets.max_seconds",

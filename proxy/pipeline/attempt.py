@@ -8,6 +8,7 @@ call's timer cancels it wherever it stands.
 
 import asyncio
 import random
+from typing import Final
 
 from proxy.guards.breaker import counts_as_failure
 from proxy.guards.retry import (
@@ -29,7 +30,7 @@ from proxy.upstream.pool import FRESH_S, MAX_IDLE_S
 from proxy.wire.forward import Outgoing, relayed_lines
 from proxy.wire.head import ResponseHead
 
-_CONTINUE_AFTER_S = 1.0  # RFC 9110 section 10.1.1: an origin may never send its 100
+_CONTINUE_AFTER_S: Final = 1.0  # RFC 9110 section 10.1.1: an origin may never send its 100
 
 
 async def attempt(

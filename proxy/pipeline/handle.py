@@ -22,6 +22,7 @@ nothing, resolved no name and opened no connection.
 """
 
 import asyncio
+from typing import Final
 
 from proxy.guards.meter import readable_coding
 from proxy.mcp.request import McpRequest
@@ -54,10 +55,10 @@ from proxy.policy.policy import ToolRule
 from proxy.policy.route import find_route
 from proxy.wire.forward import Outgoing, baggage_without_run, hops_left, via_of
 
-_DRAINING = Refusal(
+_DRAINING: Final = Refusal(
     Reason.DRAINING, "The sidecar is shutting down; try again shortly.", retry_after_ms=1000
 )
-_BUG = Refusal(
+_BUG: Final = Refusal(
     Reason.INTERNAL_ERROR,
     "The sidecar failed while deciding, so the call was refused; tell the operator.",
 )

@@ -7,15 +7,15 @@ reason is the one that is told.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any
+from typing import Any, Final
 
 from proxy.mcp.message import Message
 from proxy.model.call import Effect, ToolCall
 from proxy.model.errors import Refusal
 from proxy.policy.policy import ToolRule
 
-_NEVER_S = float("inf")
-_RESOLUTION_S = 0.001  # of uvloop's clock and timers
+_NEVER_S: Final = float("inf")
+_RESOLUTION_S: Final = 0.001  # of uvloop's clock and timers
 
 Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 

@@ -4,6 +4,8 @@ Small answers leave in one write. Larger ones flow from protocol to protocol as 
 no task woken for a chunk, paused while the client reads slowly and metered on the way.
 """
 
+from typing import Final
+
 from proxy.model.call import Mode
 from proxy.model.record import Capture
 from proxy.pipeline.attempt import let_go
@@ -16,8 +18,10 @@ from proxy.wire.forward import content_length, relayed_lines, via_of
 from proxy.wire.head import ResponseHead
 from proxy.wire.location import gateway_lines, names_place
 
-_NOTHING: frozenset[bytes] = frozenset()
-_DROPPED_BY_US = frozenset((b"x-should-retry",))  # ours takes the place of the upstream's advice
+_NOTHING: Final[frozenset[bytes]] = frozenset()
+_DROPPED_BY_US: Final = frozenset(
+    (b"x-should-retry",)
+)  # ours takes the place of the upstream's advice
 
 
 async def relay(

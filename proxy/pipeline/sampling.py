@@ -5,12 +5,14 @@ and the fast ones drop them. That costs the copying, and memory for as many call
 These copies may fill no more than half of the capture budget: what is sampled for sure comes first.
 """
 
+from typing import Final
+
 from proxy.pipeline.upload import Upload
 from proxy.pipeline.visit import Visit
 from proxy.policy.policy import ObservabilityRule
 from proxy.telemetry.sample import is_sampled
 
-_HEADS_BYTES = 4096  # what two heads take in a sampled record, roughly
+_HEADS_BYTES: Final = 4096  # what two heads take in a sampled record, roughly
 
 
 def sample(visit: Visit, upload: Upload, rule: ObservabilityRule) -> None:

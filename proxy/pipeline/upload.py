@@ -6,6 +6,7 @@ replayed, whatever the policy would allow.
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from proxy.model.errors import BadMessage
 from proxy.model.record import Capture
@@ -14,8 +15,8 @@ from proxy.pipeline.live import LiveCall
 from proxy.upstream.connection import UpstreamConnection
 from proxy.wire.body import LAST_CHUNK, NO_CONTENT, Ends, Framing, encode_chunk
 
-MAX_KEPT_BYTES = 256 * 1024  # a larger body is sent once only
-MAX_PREFETCH_BYTES = 64 * 1024  # a larger body is streamed
+MAX_KEPT_BYTES: Final = 256 * 1024  # a larger body is sent once only
+MAX_PREFETCH_BYTES: Final = 64 * 1024  # a larger body is streamed
 
 
 class Upload:
@@ -211,7 +212,7 @@ class _Nothing(Upload):
         return True
 
 
-_NOTHING = _Nothing()
+_NOTHING: Final = _Nothing()
 
 
 def upload_of(body: RequestBody, live: LiveCall) -> Upload:

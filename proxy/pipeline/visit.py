@@ -1,5 +1,7 @@
 """One call on its walk: what the stages so far have found out, and what they hold for it."""
 
+from typing import Final
+
 from proxy.guards.budget import Reservation
 from proxy.guards.meter import Meter
 from proxy.mcp.request import McpRequest
@@ -14,7 +16,7 @@ from proxy.pipeline.live import LiveCall
 from proxy.policy.policy import Policy, ToolRule
 from proxy.wire.head import Field
 
-MAX_STREAMS_PER_RUN = 4  # of one MCP server, open at once
+MAX_STREAMS_PER_RUN: Final = 4  # of one MCP server, open at once
 
 
 class Visit:

@@ -4,6 +4,8 @@ An agent asks for the same few things again and again, and a policy gives the sa
 long as it is in force. So answers are remembered with the policy they were given under.
 """
 
+from typing import Final
+
 from proxy.model.call import Effect, Mode, Target
 from proxy.model.remember import remember
 from proxy.policy.authorize import authorize
@@ -11,8 +13,8 @@ from proxy.policy.effect import effect_of
 from proxy.policy.match import find_tool
 from proxy.policy.policy import Policy, Route, ToolRule
 
-_MOST = 1024
-_LONGEST_PATH = 256
+_MOST: Final = 1024
+_LONGEST_PATH: Final = 256
 
 
 def find_route(

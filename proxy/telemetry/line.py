@@ -5,6 +5,8 @@ through the redactor and become visible text; the finished line holds no control
 direction character, so no value can start a second line or hide part of this one.
 """
 
+from typing import Final
+
 import orjson
 
 from proxy.model.clock import utc_timestamp
@@ -16,19 +18,19 @@ from proxy.telemetry.visible import visible_json, visible_line
 
 Question = tuple[dict[str, object], bytes]  # as fields, and as JSON without its braces
 
-_MICROS_PER_USD = 1_000_000
-_MOST_REMEMBERED = 1024
-_LONGEST_REMEMBERED_PATH = 256
-_OK = Reason.OK  # an attribute of an enum costs more than a name
+_MICROS_PER_USD: Final = 1_000_000
+_MOST_REMEMBERED: Final = 1024
+_LONGEST_REMEMBERED_PATH: Final = 256
+_OK: Final = Reason.OK  # an attribute of an enum costs more than a name
 # The line of nearly every call: let through, and without captures. `record_view` has the same in
 # general; tests hold the two together. Formatting it is a third of what building and dumping is.
-_PLAIN = (
+_PLAIN: Final = (
     b'{"ts":"%b%b","call_id":%b,%b,"code":"ok","stop_reason":null,"status":%d,"attempts":%d,'
     b'"queue_ms":%b,"upstream_ms":%b,"total_ms":%b,"request_bytes":%d,"response_bytes":%d,'
     b'"cost_usd":%b,"tokens":%d,"policy_version":%b,"sampled":false,"trace_id":%b}\n'
 )
-_FRACTIONS = tuple(repr(n / 1000)[1:].encode() for n in range(1000))  # .0, .001, .002
-_MILLISECONDS = tuple(b".%03dZ" % n for n in range(1000))
+_FRACTIONS: Final = tuple(repr(n / 1000)[1:].encode() for n in range(1000))  # .0, .001, .002
+_MILLISECONDS: Final = tuple(b".%03dZ" % n for n in range(1000))
 
 _seconds: dict[int, bytes] = {}  # a time of day, by its second
 _prices: dict[int, bytes] = {}  # dollars, by their micros

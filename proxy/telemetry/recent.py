@@ -6,14 +6,15 @@ Event loop only.
 
 import asyncio
 from collections import deque
+from typing import Final
 
 from proxy.model.reason import Reason
 from proxy.model.record import CallRecord
 from proxy.telemetry.line import record_view
 from proxy.telemetry.redact import Redactor
 
-_LONGEST_PATH = 2048
-_MOST_SUBSCRIBERS = 32
+_LONGEST_PATH: Final = 2048
+_MOST_SUBSCRIBERS: Final = 32
 
 Entry = tuple[CallRecord, Redactor]
 

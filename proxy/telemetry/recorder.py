@@ -12,6 +12,7 @@ import errno
 import threading
 import time
 from collections import deque
+from typing import Final
 
 from proxy.model.record import CallRecord
 from proxy.telemetry.captures import CaptureBudget, captured_size
@@ -20,17 +21,19 @@ from proxy.telemetry.pending import PendingLines
 from proxy.telemetry.redact import Redactor
 from proxy.telemetry.sinks import Sink
 
-DEFAULT_LIMIT_RECORDS = 10_000
-_WAKE_S = 0.05
+DEFAULT_LIMIT_RECORDS: Final = 10_000
+_WAKE_S: Final = 0.05
 # A thread that computes keeps the interpreter for up to 5 ms at a time, and every call waits. So
 # it formats a few records, or one with bodies, then sleeps for a moment.
-_RECORDS_PER_TURN = 64
-_REST_S = 0.0005
-_LINES_PER_WRITE = 256
-_BYTES_PER_WRITE = 256 * 1024  # formatted lines are held beside the queue, so they are few
-_BASE_BYTES = 1024  # about what a record without captures and path takes
-_LONGEST_LIGHT_PATH = 512
-_HOPELESS = frozenset((errno.EPIPE, errno.EBADF, errno.ENOTCONN, errno.ECONNRESET, errno.ENXIO))
+_RECORDS_PER_TURN: Final = 64
+_REST_S: Final = 0.0005
+_LINES_PER_WRITE: Final = 256
+_BYTES_PER_WRITE: Final = 256 * 1024  # formatted lines are held beside the queue, so they are few
+_BASE_BYTES: Final = 1024  # about what a record without captures and path takes
+_LONGEST_LIGHT_PATH: Final = 512
+_HOPELESS: Final = frozenset(
+    (errno.EPIPE, errno.EBADF, errno.ENOTCONN, errno.ECONNRESET, errno.ENXIO)
+)
 
 _Heavy = tuple[CallRecord, Redactor, int]  # ..., bytes of captures
 _Entry = tuple[bytes | _Heavy, int]  # a line, or what has to become one; bytes without captures

@@ -6,24 +6,39 @@ them.
 
 from bisect import bisect_left
 from collections.abc import Iterable
+from typing import Final
 
 from proxy.model.call import Mode
 from proxy.model.reason import Reason
 from proxy.model.record import CallRecord
 
-UNKNOWN_TOOL = "_unknown"
-OTHER_TOOL = "_other"
-WAITED_MS = 1.0  # less is the time it takes to find out that there is no need to wait
-MOST_TOOLS = 2000
-_TUNNEL = Mode.CONNECT  # an attribute of an enum costs more than a name
+UNKNOWN_TOOL: Final = "_unknown"
+OTHER_TOOL: Final = "_other"
+WAITED_MS: Final = 1.0  # less is the time it takes to find out that there is no need to wait
+MOST_TOOLS: Final = 2000
+_TUNNEL: Final = Mode.CONNECT  # an attribute of an enum costs more than a name
 
 # Upper bounds of the latency histogram: a little under the default timeouts' decades.
-BOUNDS_MS = (5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1e3, 2.5e3, 5e3, 1e4, 3e4, 6e4)
-_BOUND_LABELS = tuple(repr(bound / 1000) for bound in BOUNDS_MS)
-STATUS_CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
+BOUNDS_MS: Final[tuple[float, ...]] = (
+    5.0,
+    10.0,
+    25.0,
+    50.0,
+    100.0,
+    250.0,
+    500.0,
+    1e3,
+    2.5e3,
+    5e3,
+    1e4,
+    3e4,
+    6e4,
+)
+_BOUND_LABELS: Final = tuple(repr(bound / 1000) for bound in BOUNDS_MS)
+STATUS_CLASSES: Final[tuple[str, ...]] = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
 
 # Something failed, as opposed to something said no.
-ERRORS = frozenset(
+ERRORS: Final = frozenset(
     (
         Reason.TIMEOUT,
         Reason.UPSTREAM_DNS,
@@ -35,7 +50,7 @@ ERRORS = frozenset(
         Reason.INTERNAL_ERROR,
     )
 )
-_NEITHER = frozenset((Reason.OK, Reason.CLIENT_GONE))
+_NEITHER: Final = frozenset((Reason.OK, Reason.CLIENT_GONE))
 
 
 class ToolFigures:

@@ -8,7 +8,7 @@ never decides; what went wrong is raised as `UpstreamFailed`.
 import asyncio
 import ssl
 from collections.abc import Callable
-from typing import cast
+from typing import Final, cast
 
 from proxy.model.call import Origin
 from proxy.model.errors import BadMessage, UpstreamFailed
@@ -19,9 +19,9 @@ from proxy.wire.body import Decoder, Ends, Framing, decoder_for, response_framin
 from proxy.wire.forward import nominated
 from proxy.wire.head import ResponseHead, find_head_end, parse_response_head
 
-_MAX_INTERIM = 32  # 1xx answers before one final; a flood of them is an attack
-_MAX_PENDING_BYTES = 256 * 1024
-_WRITE_HIGH_BYTES = 256 * 1024
+_MAX_INTERIM: Final = 32  # 1xx answers before one final; a flood of them is an attack
+_MAX_PENDING_BYTES: Final = 256 * 1024
+_WRITE_HIGH_BYTES: Final = 256 * 1024
 _BY_LENGTH, _BY_CLOSE = Ends.BY_LENGTH, Ends.BY_CLOSE  # an attribute of an enum costs more
 
 Interim = Callable[[ResponseHead], None]

@@ -13,6 +13,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from ipaddress import IPv6Address
+from typing import Final
 
 from proxy.model.call import Origin
 from proxy.model.clock import Clock
@@ -26,12 +27,12 @@ from proxy.upstream.dial import NO_DESCRIPTORS, connect_transport, dial, is_this
 from proxy.upstream.resolver import Address, Resolver
 from proxy.upstream.trust import TrustStore
 
-MAX_IDLE_S = 55.0
+MAX_IDLE_S: Final = 55.0
 # An upstream that closes an idle connection races with our next request; where that request could
 # not be sent again, only connections younger than the shortest common keep-alive (5 s) are used.
-FRESH_S = 4.0
-_MAX_IDLE = 512
-_MAX_IDLE_PER_ORIGIN = 64
+FRESH_S: Final = 4.0
+_MAX_IDLE: Final = 512
+_MAX_IDLE_PER_ORIGIN: Final = 64
 
 
 class Pool:

@@ -7,29 +7,29 @@ where the message stopped. Chunk extensions and trailers are dropped, never forw
 
 import re
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from proxy.model.errors import BadMessage
 from proxy.model.reason import Reason
 from proxy.model.remember import remember
 from proxy.wire.head import RequestHead, ResponseHead, Section, field_values, list_tokens
 
-_CHUNKED_LINE = re.compile(rb"(?i)transfer-encoding:[\t ]*+chunked *")
-_LENGTH = re.compile(rb"[0-9]{1,18}")
+_CHUNKED_LINE: Final = re.compile(rb"(?i)transfer-encoding:[\t ]*+chunked *")
+_LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 # The grammar of RFC 9112 section 7.1.1, white space around `;` and `=` included. Strict about
 # quotes: whoever lets a quoted string run over the line's end finds another message in there.
-_CHUNK_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
-_CHUNK_QUOTED = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
-_CHUNK_LINE = re.compile(
+_CHUNK_TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
+_CHUNK_QUOTED: Final = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
+_CHUNK_LINE: Final = re.compile(
     rb"([0-9A-Fa-f]{1,15})"
     rb"((?:[\t ]*+;[\t ]*+" + _CHUNK_TOKEN
     + rb"(?:[\t ]*+=[\t ]*+(?:" + _CHUNK_TOKEN + rb"|" + _CHUNK_QUOTED + rb"))?+)*+)"
 )  # fmt: skip
-_MOST_REMEMBERED = 1024
-_MAX_CHUNK_LINE_BYTES = 4096
-_MAX_EXTENSION_BYTES = 16 * 1024
-_MAX_TRAILER_BYTES = 16 * 1024
-_TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
+_MOST_REMEMBERED: Final = 1024
+_MAX_CHUNK_LINE_BYTES: Final = 4096
+_MAX_EXTENSION_BYTES: Final = 16 * 1024
+_MAX_TRAILER_BYTES: Final = 16 * 1024
+_TRAILER: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
 
 
 class Ends(Enum):
@@ -48,9 +48,9 @@ class Framing(NamedTuple):
     length: int = 0
 
 
-NO_CONTENT = Framing(Ends.AT_ONCE)
-CHUNKED = Framing(Ends.BY_CHUNK)
-UNTIL_CLOSE = Framing(Ends.BY_CLOSE)
+NO_CONTENT: Final = Framing(Ends.AT_ONCE)
+CHUNKED: Final = Framing(Ends.BY_CHUNK)
+UNTIL_CLOSE: Final = Framing(Ends.BY_CLOSE)
 
 
 def request_framing(head: RequestHead) -> Framing:
@@ -253,7 +253,7 @@ class ChunkedDecoder:
             raise BadMessage("A trailer line is not `name: value`.")
 
 
-_NOTHING = LengthDecoder(0)  # is done, and has nothing to change
+_NOTHING: Final = LengthDecoder(0)  # is done, and has nothing to change
 
 
 def decoder_for(framing: Framing) -> Decoder:
@@ -272,4 +272,4 @@ def encode_chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-LAST_CHUNK = b"0\r\n\r\n"
+LAST_CHUNK: Final = b"0\r\n\r\n"

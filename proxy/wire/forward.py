@@ -9,6 +9,8 @@ A name spelt with `_` for `-` is the same name to CGI, WSGI and their like, so `
 `X_Agent_Run_Id` stop where `Content-Length` and `X-Agent-Run-Id` do.
 """
 
+from typing import Final
+
 from proxy.model.call import Origin
 from proxy.model.errors import BadMessage
 from proxy.wire.body import Ends, Framing, is_length
@@ -21,25 +23,25 @@ from proxy.wire.head import (
     list_tokens,
 )
 
-_HOP_BY_HOP = frozenset(
+_HOP_BY_HOP: Final = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding",
      b"upgrade", b"http2-settings")
 )  # fmt: skip
 # `Proxy` is the httpoxy attack on CGI-like origins; no client means it.
-_REQUEST_STOPS = _HOP_BY_HOP | {b"host", b"content-length", b"proxy-authorization", b"proxy"}
-_RESPONSE_STOPS = _HOP_BY_HOP | {
+_REQUEST_STOPS: Final = _HOP_BY_HOP | {b"host", b"content-length", b"proxy-authorization", b"proxy"}
+_RESPONSE_STOPS: Final = _HOP_BY_HOP | {
     b"content-length", b"proxy-authenticate", b"proxy-authentication-info",
 }  # fmt: skip
-BAGGAGE_RUN = b"agent.run_id"  # the W3C baggage member that may carry the run id
+BAGGAGE_RUN: Final = b"agent.run_id"  # the W3C baggage member that may carry the run id
 
 # Two of these would let two readers pick two values (RFC 9110 section 5.3 allows lists only).
-_SINGLE = frozenset(
+_SINGLE: Final = frozenset(
     (b"host", b"content-length", b"proxy-authorization", b"authorization", b"max-forwards",
      b"content-type", b"expect")
 )  # fmt: skip
 
 
-_NOTHING: frozenset[bytes] = frozenset()
+_NOTHING: Final[frozenset[bytes]] = frozenset()
 
 
 def check_single_fields(head: RequestHead | Section, ours: frozenset[bytes]) -> None:

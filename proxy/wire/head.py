@@ -13,6 +13,7 @@ by their bytes; what follows from one (who calls, what goes on upstream) can be 
 """
 
 import re
+from typing import Final
 
 from proxy.model.errors import BadMessage
 from proxy.model.reason import Reason
@@ -20,20 +21,24 @@ from proxy.model.remember import remember
 
 Field = tuple[bytes, bytes]  # lower-case name, the line as received without its CRLF
 
-MAX_HEAD_BYTES = 64 * 1024  # the empty line included
-MAX_FIELDS = 256
-MAX_TARGET_BYTES = 16 * 1024
-_MAX_METHOD_BYTES = 32
-_MAX_EMPTY_BYTES = 16  # of empty lines before a request
-_MAX_REMEMBERED = 1024
-_MAX_REMEMBERED_BYTES = 2048
-_CR = 13
+MAX_HEAD_BYTES: Final = 64 * 1024  # the empty line included
+MAX_FIELDS: Final = 256
+MAX_TARGET_BYTES: Final = 16 * 1024
+_MAX_METHOD_BYTES: Final = 32
+_MAX_EMPTY_BYTES: Final = 16  # of empty lines before a request
+_MAX_REMEMBERED: Final = 1024
+_MAX_REMEMBERED_BYTES: Final = 2048
+_CR: Final = 13
 _UPPER_A, _UPPER_Z, _LOWER_A, _LOWER_Z = 65, 90, 97, 122
 
-_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
-_REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb"++) ([\x21-\x7e]++) HTTP/([0-9])\.([0-9])\r\n")
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*+))?\r\n")
-_SECTION = re.compile(rb"(?:" + _TOKEN + rb"++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n")
+_TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
+_REQUEST_LINE: Final = re.compile(
+    rb"(" + _TOKEN + rb"++) ([\x21-\x7e]++) HTTP/([0-9])\.([0-9])\r\n"
+)
+_STATUS_LINE: Final = re.compile(
+    rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*+))?\r\n"
+)
+_SECTION: Final = re.compile(rb"(?:" + _TOKEN + rb"++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n")
 
 
 class Section:

@@ -57,8 +57,11 @@ def test_every_limit_of_the_data_path_is_on_the_page() -> None:
 def _limits(tree: ast.Module) -> set[str]:
     names = set()
     for node in tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            name = node.targets[0].id
+        target = node.targets[0] if isinstance(node, ast.Assign) else None
+        if isinstance(node, ast.AnnAssign):
+            target = node.target
+        if isinstance(target, ast.Name):
+            name = target.id
             if set(name.split("_")) & set(_WORDS):
                 names.add(name)
         if isinstance(node, ast.ClassDef) and "limit" in _constructor_arguments(node):
