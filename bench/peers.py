@@ -7,12 +7,12 @@ is written into the result.
 
 import http.server
 import json
+import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 
 import debian
@@ -70,7 +70,11 @@ class Subject:
         if self.name in debian.PACKAGES:
             return debian.version(self.name)
         if self.package is None:
-            return metadata.version("toolbooth")
+            elsewhere = {n: v for n, v in os.environ.items() if n != "PYTHONPATH"}
+            said = subprocess.run(
+                [*TOOLBOOTH, "--version"], check=True, capture_output=True, text=True, env=elsewhere
+            ).stdout
+            return said.split(maxsplit=1)[1].strip()  # and which build it is
         return subprocess.run(
             [
                 str(PEERS / self.package / "bin" / "python"),

@@ -88,7 +88,11 @@ CREDENTIALS: tuple[Shape, ...] = (
     *NAMED,
 )
 # Last of all: the vaguest, it would take pieces of the others.
-VAGUE: tuple[Shape, ...] = (Shape("aws_secret", r"([A-Za-z0-9/+]{40})", forty_random),)
+# Only where a run of such characters begins: inside a longer one it is none, and a body may be one
+# run of thousands.
+VAGUE: tuple[Shape, ...] = (
+    Shape("aws_secret", r"(?:^|[^A-Za-z0-9/+])([A-Za-z0-9/+]{40})", forty_random),
+)
 
 # "Not ASCII" stands for the letters of other scripts: Unicode's letter classes would make the
 # automaton fifty times larger and every search thirty times slower.

@@ -31,8 +31,9 @@ MAX_IDLE_S: Final = 55.0
 # An upstream that closes an idle connection races with our next request; where that request could
 # not be sent again, only connections younger than the shortest common keep-alive (5 s) are used.
 FRESH_S: Final = 4.0
-_MAX_IDLE: Final = 512
-_MAX_IDLE_PER_ORIGIN: Final = 64
+_MAX_IDLE: Final = 1024
+# As many as call at once: fewer, and a busy origin is dialled anew for every other call.
+_MAX_IDLE_PER_ORIGIN: Final = 256
 
 
 class Pool:
@@ -193,9 +194,11 @@ class Pool:
         oldest_s = self._clock.monotonic() - MAX_IDLE_S
         for origin in list(self._idle):
             kept = self._idle[origin]
-            fresh = [c for c in kept if c.is_open and c.idle_since_s >= oldest_s]
+            fresh: list[UpstreamConnection] = []
             for connection in kept:
-                if connection not in fresh:
+                if connection.is_open and connection.idle_since_s >= oldest_s:
+                    fresh.append(connection)
+                else:
                     connection.close()
             self._idle_count -= len(kept) - len(fresh)
             if fresh:

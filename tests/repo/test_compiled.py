@@ -57,6 +57,48 @@ def test_in_process_it_is_the_tree_that_is_tested() -> None:
     assert list(PACKAGE.rglob("*.so")) == []
 
 
+_WAITS = (ast.Await, ast.Yield, ast.YieldFrom, ast.AsyncFor, ast.AsyncWith)
+
+
+def _waits(body: list[ast.stmt]) -> bool:
+    return any(isinstance(node, _WAITS) for statement in body for node in ast.walk(statement))
+
+
+def _raises_again(body: list[ast.stmt]) -> bool:
+    nodes = [node for statement in body for node in ast.walk(statement)]
+    return any(isinstance(node, ast.Raise) and node.exc is None for node in nodes)
+
+
+def _forgets(source: str) -> list[int]:
+    """Lines of what, compiled, would raise nothing at all where it means to raise again: mypyc
+    does not keep the exception that is being handled while a coroutine waits."""
+    tries = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Try)]
+    forgotten = [node.lineno for node in tries if _waits(node.finalbody)]
+    handlers = [handler for node in tries for handler in node.handlers]
+    return forgotten + [h.lineno for h in handlers if _waits(h.body) and _raises_again(h.body)]
+
+
+@pytest.mark.parametrize("name", setup.compiled_modules())
+def test_what_is_raised_again_after_waiting_is_raised_by_name(name: str) -> None:
+    assert _forgets((PACKAGE / name).read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "lines"),
+    [
+        ("except E:\n  await f()\n  raise", [4]),
+        ("except E as e:\n  await f()\n  raise e", []),
+        ("except E:\n  g()\n  raise", []),
+        ("except E:\n  await f()", []),
+        ("finally:\n  await f()", [2]),
+        ("finally:\n  g()", []),
+    ],
+)
+def test_that_is_found_where_it_stands(body: str, lines: list[int]) -> None:
+    indented = "".join(f" {line}\n" for line in body.splitlines())
+    assert _forgets(f"async def h():\n try:\n  g()\n{indented}") == lines
+
+
 # --- when a build compiles ------------------------------------------------------------------
 
 

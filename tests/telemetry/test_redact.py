@@ -456,3 +456,13 @@ class TestAnyInput:
             start = time.perf_counter()
             REDACTOR.body(raw, kind, "", False)
             assert time.perf_counter() - start < 1.5
+
+
+def test_keys_of_forty_characters_are_found_side_by_side_and_not_inside_longer_runs() -> None:
+    key = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+    other = key[::-1]
+    for between in (" ", ",", "\n", '"'):
+        assert key not in REDACTOR.text(f"{key}{between}{other}")
+        assert other not in REDACTOR.text(f"{key}{between}{other}")
+    longer = key + other
+    assert REDACTOR.text(f"x {longer}") == f"x {longer}"

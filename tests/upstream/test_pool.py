@@ -129,7 +129,7 @@ async def test_idle_connections_are_bounded_and_age() -> None:
     async with FakeOrigin() as origin:
         rule = the_rule(origin.port)
         target = Origin("http", "127.0.0.1", origin.port)
-        connections = [await pool.connect(target, rule) for _ in range(70)]
+        connections = [await pool.connect(target, rule) for _ in range(260)]
         for connection in connections:
             waiting = connection.begin(
                 "GET", on_interim=lambda _: None, upgrade=False, idle_limit_s=0
@@ -137,10 +137,10 @@ async def test_idle_connections_are_bounded_and_age() -> None:
             connection.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             await waiting
             pool.give_back(connection)
-        assert pool.idle_count == 64
+        assert pool.idle_count == 256
         taken = pool.take_idle(target, rule, 60.0)
         assert taken is not None
-        assert pool.idle_count == 63
+        assert pool.idle_count == 255
         taken.idle_since_s = 0.0
         pool.give_back(taken)
         assert pool.take_idle(target, rule, -1.0) is None  # all of them are older than that
