@@ -1,14 +1,16 @@
 """Processes of the tests run the compiled build where one can be made, and say which they are."""
 
+import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from setup import why_not
 from tests.scenarios.processes import ROOT, bare_environment, policy, running
-from tests.sidecar_command import TOOLBOOTH, why_not_installed
+from tests.sidecar_command import TOOLBOOTH, inherited_environment, why_not_installed
 
 pytestmark = pytest.mark.scenario
 
@@ -37,3 +39,26 @@ def test_a_start_names_the_build(tmp_path: Path) -> None:
     with running(tmp_path, policy()) as sidecar:
         (line,) = [line for line in sidecar.said if line.startswith("toolbooth: version ")]
     assert line.endswith(f", data path {BUILD}\n")
+
+
+_COUNT = """
+import json, sys
+sys.path.append(sys.argv[1])  # after what is installed
+from tests.pipeline.test_cost import calls_of
+print(json.dumps({kind: calls_of(kind) for kind in ("get", "post", "refused")}))
+"""
+_MOST_INTERPRETED = 6  # of some 300 calls that the same takes in the tree
+
+
+def test_a_call_walks_the_compiled_build_without_falling_back_to_the_interpreter() -> None:
+    """The profiler sees calls of interpreted functions only: one module of the walk that is not
+    compiled any more, or one callback made where it is not, shows here."""
+    if reason := why_not_installed():
+        pytest.skip(reason)
+    output = subprocess.run(
+        [sys.executable, "-P", "-c", _COUNT, str(ROOT)],
+        env=inherited_environment(), check=True, capture_output=True, text=True, timeout=60,
+    ).stdout  # fmt: skip
+    counts = json.loads(output)
+    assert set(counts) == {"get", "post", "refused"}
+    assert max(counts.values()) <= _MOST_INTERPRETED, counts
