@@ -158,7 +158,7 @@ _COUNTED = {
     "Recorder limit_records": "toolbooth_records_dropped_total",
     "Recorder limit_bytes": "toolbooth_records_dropped_total",
     "DEFAULT_LIMIT_BYTES": "toolbooth_captures_dropped_total",
-    "_MOST_TOOLS": "toolbooth_calls_total",
+    "MOST_TOOLS": "toolbooth_calls_total",
 }
 
 

@@ -43,6 +43,8 @@ class OriginConnection:
         return data
 
     async def send(self, data: bytes) -> None:
+        if self.writer.transport.is_closing():  # uvloop raises a RuntimeError then
+            raise ConnectionResetError
         self.writer.write(data)
         await self.writer.drain()
 
