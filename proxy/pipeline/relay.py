@@ -19,9 +19,8 @@ from proxy.wire.head import ResponseHead
 from proxy.wire.location import gateway_lines, names_place
 
 _NOTHING: Final[frozenset[bytes]] = frozenset()
-_DROPPED_BY_US: Final = frozenset(
-    (b"x-should-retry",)
-)  # ours takes the place of the upstream's advice
+# Ours takes the place of the upstream's advice.
+_DROPPED_BY_US: Final = frozenset((b"x-should-retry",))
 
 
 async def relay(

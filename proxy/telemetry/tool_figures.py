@@ -20,20 +20,8 @@ _TUNNEL: Final = Mode.CONNECT  # an attribute of an enum costs more than a name
 
 # Upper bounds of the latency histogram: a little under the default timeouts' decades.
 BOUNDS_MS: Final[tuple[float, ...]] = (
-    5.0,
-    10.0,
-    25.0,
-    50.0,
-    100.0,
-    250.0,
-    500.0,
-    1e3,
-    2.5e3,
-    5e3,
-    1e4,
-    3e4,
-    6e4,
-)
+    5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1e3, 2.5e3, 5e3, 1e4, 3e4, 6e4,
+)  # fmt: skip
 _BOUND_LABELS: Final = tuple(repr(bound / 1000) for bound in BOUNDS_MS)
 STATUS_CLASSES: Final[tuple[str, ...]] = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
 

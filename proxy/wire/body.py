@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, Protocol
 from proxy.model.errors import BadMessage
 from proxy.model.reason import Reason
 from proxy.model.remember import remember
-from proxy.wire.head import RequestHead, ResponseHead, Section, field_values, list_tokens
+from proxy.wire.head import Head, RequestHead, ResponseHead, Section, field_values, list_tokens
 
 _CHUNKED_LINE: Final = re.compile(rb"(?i)transfer-encoding:[\t ]*+chunked *")
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
@@ -84,7 +84,7 @@ def response_framing(head: ResponseHead, method: str) -> Framing:
     return UNTIL_CLOSE
 
 
-def _is_chunked(head: RequestHead | ResponseHead) -> bool:
+def _is_chunked(head: Head) -> bool:
     """Is `chunked` the one transfer coding? A tab after it is white space by the grammar, but part
     of the coding's name to llhttp, which then reads an answer until its connection closes."""
     lines = [line for name, line in head.fields if name == b"transfer-encoding"]

@@ -16,6 +16,7 @@ from proxy.model.errors import BadMessage
 from proxy.wire.body import Ends, Framing, is_length
 from proxy.wire.head import (
     Field,
+    Head,
     RequestHead,
     ResponseHead,
     Section,
@@ -55,7 +56,7 @@ def check_single_fields(head: RequestHead | Section, ours: frozenset[bytes]) -> 
         seen.add(name)
 
 
-def nominated(head: RequestHead | ResponseHead) -> frozenset[bytes]:
+def nominated(head: Head) -> frozenset[bytes]:
     """The field names that `Connection` makes hop-by-hop (RFC 9110 section 7.6.1)."""
     return _options(head.section) if b"connection" in head.named else _NOTHING
 

@@ -64,16 +64,14 @@ class Section:
         return None if line is None else line[len(name) + 1 :].strip(b" \t")
 
 
-class RequestHead:
-    """`minor`: 0 or 1 of HTTP/1.x. `fields` and `named`: those of the section. Never changed, and
+class Head:
+    """What both kinds of head have. `fields` and `named`: those of the section. Never changed, and
     equal to itself only, as sections are."""
 
-    __slots__ = ("fields", "method", "minor", "named", "section", "target")
+    __slots__ = ("fields", "minor", "named", "section")
 
-    def __init__(self, method: str, target: str, minor: int, section: Section) -> None:
-        self.method = method
-        self.target = target
-        self.minor = minor
+    def __init__(self, minor: int, section: Section) -> None:
+        self.minor = minor  # 0 or 1 of HTTP/1.x
         self.section = section
         self.fields = section.fields
         self.named = section.named
@@ -81,6 +79,17 @@ class RequestHead:
     def value(self, name: bytes) -> bytes | None:
         """See `Section.value`."""
         return self.section.value(name)
+
+
+class RequestHead(Head):
+    """A request's."""
+
+    __slots__ = ("method", "target")
+
+    def __init__(self, method: str, target: str, minor: int, section: Section) -> None:
+        super().__init__(minor, section)
+        self.method = method
+        self.target = target
 
     def with_fields(self, fields: list[Field]) -> "RequestHead":
         """The same with another field section."""
@@ -88,22 +97,15 @@ class RequestHead:
         return RequestHead(self.method, self.target, self.minor, section)
 
 
-class ResponseHead:
-    """`phrase`: the reason phrase as received. The rest as with `RequestHead`."""
+class ResponseHead(Head):
+    """An answer's. `phrase`: the reason phrase as received."""
 
-    __slots__ = ("fields", "minor", "named", "phrase", "section", "status")
+    __slots__ = ("phrase", "status")
 
     def __init__(self, minor: int, status: int, phrase: bytes, section: Section) -> None:
-        self.minor = minor
+        super().__init__(minor, section)
         self.status = status
         self.phrase = phrase
-        self.section = section
-        self.fields = section.fields
-        self.named = section.named
-
-    def value(self, name: bytes) -> bytes | None:
-        """See `Section.value`."""
-        return self.section.value(name)
 
 
 def end_of_empty_lines(buffer: bytes) -> int:
@@ -239,7 +241,7 @@ def _read_section(raw: bytes) -> Section:
     return Section(fields, dict(fields))
 
 
-def field_values(head: RequestHead | ResponseHead | Section, name: bytes) -> list[bytes]:
+def field_values(head: Head | Section, name: bytes) -> list[bytes]:
     """Every value of a field, in order; an absent one gives an empty list."""
     line = head.named.get(name)
     if line is None:
