@@ -1,7 +1,7 @@
 """What is left of a run, in words: the values of `Toolbooth-Budget` and `Toolbooth-Warning`, and
 the operator's view.
 
-Only reads. Strings are put together by hand, since they are built for every answer.
+Only reads. What is left goes with every answer, so it is put together as the bytes that it will be.
 """
 
 from typing import Final, NamedTuple
@@ -10,7 +10,10 @@ from proxy.policy.policy import MICROS_PER_USD, BudgetRule
 
 _Number = int | float
 
-_CENTS: Final = tuple(f"{cents:02d}" for cents in range(100))
+# Of a dollar, as digits behind the point: at least two.
+_THOUSANDTHS: Final = tuple(
+    f"{number // 10:02d}" if number % 10 == 0 else f"{number:03d}" for number in range(1000)
+)
 
 
 class Usage:
@@ -69,28 +72,28 @@ def left_amounts(run: Usage, rule: BudgetRule, now_s: float) -> Amounts:
     )
 
 
-def left_text(run: Usage, rule: BudgetRule, now_s: float) -> str:
+def left_text(run: Usage, rule: BudgetRule, now_s: float) -> bytes:
     """`steps=24, tool-calls=11, seconds=57, spend-usd=0.99`: the limits that exist, in that order,
     then tokens and bytes. Seconds are rounded down. Empty without any limit."""
-    text = ""
+    text = b""
     if rule.max_steps is not None:
         left = rule.max_steps - run.steps
-        text += f", steps={left if left > 0 else 0}"
+        text += b", steps=%d" % (left if left > 0 else 0)
     if rule.max_tool_calls is not None:
         left = rule.max_tool_calls - run.tool_calls
-        text += f", tool-calls={left if left > 0 else 0}"
+        text += b", tool-calls=%d" % (left if left > 0 else 0)
     if rule.max_seconds is not None:
         left = int(rule.max_seconds - now_s + run.started_s)
-        text += f", seconds={left if left > 0 else 0}"
+        text += b", seconds=%d" % (left if left > 0 else 0)
     if rule.max_spend_micros is not None:
         left = rule.max_spend_micros - run.spend_micros - run.held_micros
-        text += f", spend-usd={usd(left if left > 0 else 0)}"
+        text += b", spend-usd=%b" % usd(left if left > 0 else 0).encode()
     if rule.max_tokens is not None:
         left = rule.max_tokens - run.tokens
-        text += f", tokens={left if left > 0 else 0}"
+        text += b", tokens=%d" % (left if left > 0 else 0)
     if rule.max_bytes is not None:
         left = rule.max_bytes - run.byte_count
-        text += f", bytes={left if left > 0 else 0}"
+        text += b", bytes=%d" % (left if left > 0 else 0)
     return text[2:]
 
 
@@ -149,8 +152,9 @@ def usd(micros: int) -> str:
     """Dollars with two to six decimals: `0.99`, `1.00`, `0.000125`."""
     dollars = micros // MICROS_PER_USD
     rest = micros - dollars * MICROS_PER_USD
-    if rest % 10_000 == 0:
-        return f"{dollars}.{_CENTS[rest // 10_000]}"
+    thousandths = rest // 1000
+    if thousandths * 1000 == rest:
+        return f"{dollars}.{_THOUSANDTHS[thousandths]}"
     return f"{dollars}.{str(MICROS_PER_USD + rest)[1:].rstrip('0')}"
 
 

@@ -300,13 +300,13 @@ class Reservation:
         if self._agent is not None:
             self._ledger.agents_table.refund(self._agent, self._amount, self._hour_started_s)
 
-    def left(self) -> str:
+    def left(self, now_s: float) -> bytes:
         """The value of `Toolbooth-Budget`; empty if nothing is limited."""
-        return left_text(self._run, self._rule, self._ledger.now_s())
+        return left_text(self._run, self._rule, now_s)
 
-    def warning(self) -> str | None:
+    def warning(self, now_s: float) -> str | None:
         """The value of `Toolbooth-Warning`, if a `warn_at` was passed."""
-        return warning_text(self._run, self._rule, self._ledger.now_s())
+        return warning_text(self._run, self._rule, now_s)
 
 
 def _view(run: Run, rule: BudgetRule, now_s: float) -> RunView:

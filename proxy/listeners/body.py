@@ -5,25 +5,25 @@ from collections.abc import Callable
 from typing import Final
 
 from proxy.model.errors import BadMessage
+from proxy.pipeline.exchange import RequestBody
 from proxy.wire.body import NO_CONTENT, Framing, decoder_for
 
 _HIGH_BYTES: Final = 64 * 1024  # more than this unread, and the client is asked to wait
 
 
-class ClientBody:
+class ClientBody(RequestBody):
     """Fed by the connection, read by the walk. `on_pause` and `on_resume` stop and restart the
     reading of the client's transport."""
 
     __slots__ = (
         "_decoder", "_error", "_is_paused", "_on_pause", "_on_resume", "_parts", "_unread",
-        "_waiter", "framing", "is_over", "size",
+        "_waiter",
     )  # fmt: skip
 
     def __init__(
         self, framing: Framing, on_pause: Callable[[], None], on_resume: Callable[[], None]
     ) -> None:
-        self.framing = framing
-        self.size = 0
+        super().__init__(framing)
         self._decoder = decoder_for(framing)
         self.is_over = self._decoder.done
         self._error: BadMessage | None = None

@@ -94,8 +94,8 @@ class ClientConnection(asyncio.Protocol):
                 self._pause()
             self._go_on()
             return
-        if not exchange.body.is_over:
-            data = exchange.body.feed(data)
+        if not exchange.incoming.is_over:
+            data = exchange.incoming.feed(data)
             if not data:
                 return
         self._buffer = self._buffer + data if self._buffer else data
@@ -108,7 +108,7 @@ class ClientConnection(asyncio.Protocol):
         self._eof = True
         exchange = self._exchange
         if exchange is not None:
-            exchange.body.fail(_CUT_SHORT)
+            exchange.incoming.fail(_CUT_SHORT)
             self._loop.call_later(_HALF_CLOSE_GRACE_S, self._stop_walk, exchange)
         else:
             self._loop.call_soon(self._go_on)
@@ -121,7 +121,7 @@ class ClientConnection(asyncio.Protocol):
         self.front.forget(self)
         exchange = self._exchange
         if exchange is not None:
-            exchange.body.fail(BadMessage("The client closed its connection."))
+            exchange.incoming.fail(BadMessage("The client closed its connection."))
             self._stop_walk(exchange)
         self.resume_writing()
 
@@ -211,11 +211,11 @@ class ClientConnection(asyncio.Protocol):
             tunnel.keeps = False  # what follows is meant for the tunnel, granted or not
             return tunnel
         exchange = self._exchange_for(head, framing)
-        if not exchange.body.is_over:
+        if not exchange.incoming.is_over:
             self._resume()  # pipelined bytes may have paused it, and now content has to come
-            rest = exchange.body.feed(rest) if rest else b""
+            rest = exchange.incoming.feed(rest) if rest else b""
             if self._eof:
-                exchange.body.fail(_CUT_SHORT)
+                exchange.incoming.fail(_CUT_SHORT)
         self._buffer = rest
         return exchange
 
@@ -246,7 +246,7 @@ class ClientConnection(asyncio.Protocol):
         self._walked()
 
     def _may_go_on(self, exchange: ClientExchange) -> bool:
-        body = exchange.body
+        body = exchange.incoming
         return (
             exchange.keeps and exchange.is_finished and body.is_over and not body.is_broken
             and self._transport is not None

@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import struct
-from collections.abc import Callable
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
 
@@ -11,8 +10,7 @@ from proxy.listeners.body import ClientBody
 from proxy.listeners.identity import trace_id_of
 from proxy.listeners.ways_in import Inside
 from proxy.model.call import Caller, Origin
-from proxy.model.errors import Refusal
-from proxy.pipeline.exchange import Flow, TlsSource
+from proxy.pipeline.exchange import Exchange, Flow, TlsSource
 from proxy.upstream.tunnel import Judge
 from proxy.wire.body import LAST_CHUNK, encode_chunk
 from proxy.wire.head import RequestHead
@@ -23,25 +21,20 @@ if TYPE_CHECKING:
 _AT_ONCE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
 
 
-class ClientExchange:
-    """One request on a `ClientConnection`; implements `proxy.pipeline.exchange.Exchange`."""
+class ClientExchange(Exchange):
+    """One request on a `ClientConnection`. `incoming` is its body, as the connection feeds it."""
 
     __slots__ = (
-        "_connection", "_is_chunked", "_is_close_delimited", "body", "client_address",
-        "has_started", "head", "is_finished", "keeps", "on_gone", "trace_id",
+        "_connection", "_is_chunked", "_is_close_delimited", "incoming", "is_finished", "keeps",
     )  # fmt: skip
 
     def __init__(
         self, connection: "ClientConnection", head: RequestHead, body: ClientBody, *, keeps: bool
     ) -> None:
+        super().__init__(head, body, connection.client_address, trace_id_of(head))
         self._connection = connection
-        self.head = head
-        self.body = body
+        self.incoming = body
         self.keeps = keeps  # the connection goes on after this exchange
-        self.client_address = connection.client_address
-        self.trace_id = trace_id_of(head)
-        self.on_gone: Callable[[Refusal], None] | None = None
-        self.has_started = False
         self.is_finished = False
         self._is_chunked = False
         self._is_close_delimited = False

@@ -9,7 +9,7 @@ awaited in both.
 
 import asyncio
 from collections.abc import Callable, Generator
-from typing import Any, ClassVar, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 _T = TypeVar("_T")
 
@@ -20,7 +20,13 @@ class Stepping:
     """`is_by_hand`: the coroutine that runs right now is stepped by hand. A task inside of such a
     step cannot be, since only the event loop steps those; the other way round it can."""
 
-    is_by_hand: ClassVar[bool] = False
+    __slots__ = ("is_by_hand",)
+
+    def __init__(self) -> None:
+        self.is_by_hand = False
+
+
+STEPPING: Final = Stepping()  # of this process: coroutines run on one thread
 
 
 class Promise(Generic[_T]):
@@ -54,7 +60,7 @@ class Promise(Generic[_T]):
 
     def __await__(self) -> Generator[Any, None, _T]:
         if not self.is_settled:
-            if Stepping.is_by_hand:
+            if STEPPING.is_by_hand:
                 yield self
             else:
                 yield from self._as_future()
@@ -78,7 +84,7 @@ class Promise(Generic[_T]):
 
 class _IntoTask:
     def __await__(self) -> Generator[Any, None, None]:
-        if Stepping.is_by_hand:
+        if STEPPING.is_by_hand:
             yield HAND_OVER
 
 

@@ -116,15 +116,14 @@ def _loop_keys(visit: Visit, upload: Upload) -> tuple[int, ...]:
     """What identifies the call for loop detection, its body included; of a batch each of its
     calls. Not asked where the body is too large to keep: that is a call of its own."""
     target, request = visit.call.target, visit.mcp
-    host = target.origin.authority
     if request is not None:
         if not request.calls:
             return ()
         return tuple(
-            loop_key(rule.name, "", target.path, host, body)
+            loop_key(rule.name, "", target, body)
             for rule, body in zip(request.rules, request.loop_bodies, strict=True)
         )
-    return (loop_key(visit.rule.name, visit.call.method, target.path, host, upload.kept),)
+    return (loop_key(visit.rule.name, visit.call.method, target, upload.kept),)
 
 
 async def _meter(visit: Visit, upload: Upload) -> None:

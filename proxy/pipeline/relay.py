@@ -53,7 +53,10 @@ async def relay(
     else:
         exchange.start(start, lines, _length_of(answer, lens))
         await _stream(visit, connection, upload, content, capture, lens)
-    await let_go(visit, connection, upload)
+    if upload.is_under_way:
+        await let_go(visit, connection, upload)
+    else:
+        visit.booth.pool.give_back(connection)
 
 
 def _lines(visit: Visit, head: ResponseHead, lens: ContentFilter | None) -> list[bytes]:
@@ -124,10 +127,11 @@ def _our_lines(visit: Visit) -> list[bytes]:
         b"Toolbooth-Tool: " + record.tool.encode(),
         b"Toolbooth-Attempts: %d" % record.attempts,
     ]
-    left = reservation.left()
+    now_s = visit.booth.clock.monotonic()
+    left = reservation.left(now_s)
     if left:
-        lines.append(b"Toolbooth-Budget: " + left.encode())
-    warning = reservation.warning()
+        lines.append(b"Toolbooth-Budget: " + left)
+    warning = reservation.warning(now_s)
     if warning:
         lines.append(b"Toolbooth-Warning: " + warning.encode())
     if visit.is_retried_out:

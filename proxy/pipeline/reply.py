@@ -8,15 +8,15 @@ from proxy.pipeline.visit import Visit
 from proxy.wire.problem import problem_body, problem_lines, status_line, status_of
 
 
-def established(visit: Visit, left: str = "") -> bytes:
+def established(visit: Visit, left: bytes = b"") -> bytes:
     """The 200 to a CONNECT, which has no framing fields (RFC 9110 section 9.3.6). `left`: what the
     run's budget has left."""
-    budget = f"Toolbooth-Budget: {left}\r\n" if left else ""
-    return (
+    head = (
         "HTTP/1.1 200 Connection established\r\n"
         f"Toolbooth-Call-Id: {visit.record.call_id}\r\n"
-        f"Toolbooth-Tool: {visit.record.tool}\r\n{budget}\r\n"
+        f"Toolbooth-Tool: {visit.record.tool}\r\n"
     ).encode()
+    return head + (b"Toolbooth-Budget: %b\r\n\r\n" % left if left else b"\r\n")
 
 
 def reply(

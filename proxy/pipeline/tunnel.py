@@ -31,10 +31,11 @@ async def tunnel(visit: Visit) -> None:
     if record.trace is not None:
         start_attempt(visit, record.trace)
     connection = await booth.pool.connect(origin, visit.rule, opaque=True)
-    record.upstream_ms = (booth.clock.monotonic() - started_s) * 1000
+    now_s = booth.clock.monotonic()
+    record.upstream_ms = (now_s - started_s) * 1000
     upstream, early_upstream = connection.take_over()
     record.status = 200
-    client, early_client = exchange.open_tunnel(established(visit, visit.reservation.left()))
+    client, early_client = exchange.open_tunnel(established(visit, visit.reservation.left(now_s)))
     visit.has_sent = True
     if record.trace is not None:
         end_attempt(visit, record.trace, None, (200, connection))

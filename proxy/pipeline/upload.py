@@ -17,6 +17,7 @@ from proxy.wire.body import LAST_CHUNK, NO_CONTENT, Ends, Framing, encode_chunk
 
 MAX_KEPT_BYTES: Final = 256 * 1024  # a larger body is sent once only
 MAX_PREFETCH_BYTES: Final = 64 * 1024  # a larger body is streamed
+_BY_LENGTH: Final = Ends.BY_LENGTH  # an attribute of an enum costs more than a name
 
 
 class Upload:
@@ -30,8 +31,9 @@ class Upload:
         "_is_over",
         "_is_too_large",
         "_keep_bytes",
-        "_kept",
+        "_kept_bytes",
         "_live",
+        "_parts",
         "_pump",
         "is_sent",
     )
@@ -45,26 +47,40 @@ class Upload:
         self.is_sent = True  # nothing is left to send; known for sure once `stop` has been called
         self._has_started = False  # some of it has been sent
         self._pump: asyncio.Task[None] | None = None
-        self._kept = bytearray()
+        self._parts: list[bytes] = []  # of what is kept; most content is one part
+        self._kept_bytes = 0
         self._keep_bytes = MAX_KEPT_BYTES
         self._capture: Capture | None = None
         if body.is_over and 0 < body.size <= MAX_PREFETCH_BYTES:  # it came with the head
-            self._kept += body.take()
+            self._keep(body.take())
             self._is_over = True
+
+    def _keep(self, content: bytes) -> None:
+        self._parts.append(content)
+        self._kept_bytes += len(content)
+
+    def _drop_kept(self) -> None:
+        self._parts.clear()
+        self._kept_bytes = 0
 
     @property
     def kept(self) -> bytes:
         """What has been read so far; empty once that is too large to keep."""
-        return bytes(self._kept)
+        parts = self._parts
+        if len(parts) > 1:
+            parts[:] = [b"".join(parts)]
+        return parts[0] if parts else b""
 
     @property
     def framing(self) -> Framing:
         """How the content is sent on: exactly as long where that is known, else chunked."""
         if self._is_over and not self._is_too_large:
             known = self._body.framing
-            if known.ends is Ends.BY_LENGTH and known.length == len(self._kept):
+            if known.ends is _BY_LENGTH and known.length == self._kept_bytes:
                 return known
-            return Framing(Ends.BY_LENGTH, len(self._kept)) if self._kept else self._empty_framing
+            if not self._kept_bytes:
+                return self._empty_framing
+            return Framing(_BY_LENGTH, self._kept_bytes)
         return self._body.framing
 
     @property
@@ -85,13 +101,13 @@ class Upload:
     def charge_to(self, charge: Callable[[int], None]) -> None:
         """Tell `charge` how many bytes have come, now and from here on."""
         self._charge = charge
-        if self._kept:
-            charge(len(self._kept))
+        if self._kept_bytes:
+            charge(self._kept_bytes)
 
     def capture_to(self, capture: Capture) -> None:
         """Copy the beginning of the content for the record."""
         self._capture = capture
-        capture.add(bytes(self._kept))
+        capture.add(self.kept)
 
     async def _read(self) -> bytes:
         content = await self._body.read()
@@ -103,11 +119,11 @@ class Upload:
         if self._charge is not None:
             self._charge(len(content))
         if not self._is_too_large:
-            self._kept += content
-            if len(self._kept) > self._keep_bytes:
+            self._keep(content)
+            if self._kept_bytes > self._keep_bytes:
                 self._is_too_large = True
                 if self._has_started:  # what has not been sent yet is still needed once
-                    self._kept = bytearray()
+                    self._drop_kept()
         return content
 
     async def keep_whole(self, limit_bytes: int) -> bool:
@@ -118,7 +134,7 @@ class Upload:
             return False
         self._keep_bytes = max(self._keep_bytes, limit_bytes)
         while not self._is_over:
-            if len(self._kept) > limit_bytes or self._is_too_large:
+            if self._kept_bytes > limit_bytes or self._is_too_large:
                 return False
             await self._read()
         return self.is_whole
@@ -142,7 +158,7 @@ class Upload:
         connection.send(head + (encode_chunk(kept) if is_chunked and kept else kept))
         self._has_started = True
         if self._is_too_large:
-            self._kept = bytearray()
+            self._drop_kept()
         self._pump = self._live.spawn(self._send_rest(connection, is_chunked=is_chunked))
 
     async def _send_rest(self, connection: UpstreamConnection, *, is_chunked: bool) -> None:
@@ -158,6 +174,11 @@ class Upload:
             return
         if is_chunked:
             connection.send(LAST_CHUNK)
+
+    @property
+    def is_under_way(self) -> bool:
+        """Some of it may still have to be sent, until `stop`."""
+        return self._pump is not None
 
     async def stop(self) -> bool:
         """Stop sending. True if everything had been sent."""
@@ -207,6 +228,10 @@ class _Nothing(Upload):
 
     def start(self, connection: UpstreamConnection, head: bytes) -> None:
         connection.send(head)
+
+    @property
+    def is_under_way(self) -> bool:
+        return False
 
     async def stop(self) -> bool:
         return True

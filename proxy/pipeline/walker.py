@@ -10,7 +10,7 @@ import types
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
-from proxy.model.promise import HAND_OVER, Promise, Stepping
+from proxy.model.promise import HAND_OVER, STEPPING, Promise
 from proxy.pipeline.live import Spawn
 
 _Walk = Coroutine[Any, Any, None]
@@ -62,7 +62,7 @@ class Walker:
         walk = self._walk
         if walk is None:
             return
-        before, Stepping.is_by_hand = Stepping.is_by_hand, True
+        before, STEPPING.is_by_hand = STEPPING.is_by_hand, True
         try:
             awaited = walk.send(None) if problem is None else walk.throw(problem)
         except StopIteration:
@@ -73,7 +73,7 @@ class Walker:
             self._spawn(_tell(bug))
             return
         finally:
-            Stepping.is_by_hand = before
+            STEPPING.is_by_hand = before
         if awaited.__class__ is Promise:
             self._promise = awaited
             awaited.resume = self._resume

@@ -25,9 +25,9 @@ _OK: Final = Reason.OK  # an attribute of an enum costs more than a name
 _FRACTIONS: Final = tuple(repr(n / 1000)[1:].encode() for n in range(1000))  # .0, .001, .002
 _MILLISECONDS: Final = tuple(b".%03dZ" % n for n in range(1000))
 
-_seconds: dict[int, bytes] = {}  # a time of day, by its second
-_prices: dict[int, bytes] = {}  # dollars, by their micros
-_words: dict[str, bytes] = {}  # JSON of what hardly ever changes
+_seconds: Final[dict[int, bytes]] = {}  # a time of day, by its second
+_prices: Final[dict[int, bytes]] = {}  # dollars, by their micros
+_words: Final[dict[str, bytes]] = {}  # JSON of what hardly ever changes
 
 
 def record_view(
@@ -117,7 +117,7 @@ def _capture_view(capture: Capture, redactor: Redactor) -> dict[str, object]:
 def json_line(view: object) -> bytes:
     """`view` as one line of JSON, newline at the end, the same value for a parser as before."""
     line = orjson.dumps(view, option=orjson.OPT_APPEND_NEWLINE)
-    if line.isascii() and b"\x7f" not in line:
+    if line.isascii() and line.find(b"\x7f") < 0:  # `in` takes bytes for a number first
         return line
     return visible_json(line.decode("utf-8")).encode("utf-8")
 

@@ -106,7 +106,7 @@ def is_length(value: bytes) -> bool:
     return _LENGTH.fullmatch(value) is not None
 
 
-_lengths: dict[Section, Framing] = {}
+_lengths: Final[dict[Section, Framing]] = {}
 
 
 def _by_length(section: Section) -> Framing:

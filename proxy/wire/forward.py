@@ -122,7 +122,7 @@ class Outgoing:
         self.upgrade = keep_upgrade and wants_websocket(head, options)
         if self.upgrade:
             after += b"\r\nConnection: Upgrade\r\nUpgrade: websocket"
-        self._before = f"{head.method} {path} HTTP/1.1\r\nHost: {origin.authority}\r\n".encode()
+        self._before = _first_lines(head, origin, path)
         self._after = after
 
     def head(self, framing: Framing, *, drop_expect: bool = False, trace: bytes = b"") -> bytes:
@@ -143,6 +143,15 @@ class Outgoing:
         return b"%b%b%b\r\n\r\n" % (self._before, after, length)
 
 
+def _first_lines(head: RequestHead, origin: Origin, path: str) -> bytes:
+    known = head.onward
+    if known is not None and known[0] is origin and known[1] is path:
+        return known[2]
+    lines = f"{head.method} {path} HTTP/1.1\r\nHost: {origin.authority}\r\n".encode()
+    head.onward = (origin, path, lines)
+    return lines
+
+
 def _unchanged(section: Section, identity: frozenset[bytes], via: bytes) -> bytes:
     """The lines that go on where none of them is replaced, ours included."""
     known = section.onward
@@ -154,12 +163,16 @@ def _unchanged(section: Section, identity: frozenset[bytes], via: bytes) -> byte
 
 
 def _kept_lines(section: Section, also_stops: frozenset[bytes]) -> list[bytes]:
-    stops = _REQUEST_STOPS | also_stops
-    return [
-        line
-        for name, line in section.fields
-        if name not in stops and (b"_" not in name or name.replace(b"_", b"-") not in stops)
-    ]
+    lines: list[bytes] = []
+    for name, line in section.fields:
+        if name in _REQUEST_STOPS or name in also_stops:
+            continue
+        if name.find(b"_") >= 0:  # `in` takes bytes for a number first
+            spelt = name.replace(b"_", b"-")
+            if spelt in _REQUEST_STOPS or spelt in also_stops:
+                continue
+        lines.append(line)
+    return lines
 
 
 def relayed_lines(head: ResponseHead, *, also_drop: frozenset[bytes] = _NOTHING) -> list[bytes]:

@@ -15,6 +15,7 @@ by their bytes; what follows from one (who calls, what goes on upstream) can be 
 import re
 from typing import Final
 
+from proxy.model.call import Origin
 from proxy.model.errors import BadMessage
 from proxy.model.reason import Reason
 from proxy.model.remember import remember
@@ -82,14 +83,15 @@ class Head:
 
 
 class RequestHead(Head):
-    """A request's."""
+    """A request's. `onward` belongs to `proxy.wire.forward`, as some of the section does."""
 
-    __slots__ = ("method", "target")
+    __slots__ = ("method", "onward", "target")
 
     def __init__(self, method: str, target: str, minor: int, section: Section) -> None:
         super().__init__(minor, section)
         self.method = method
         self.target = target
+        self.onward: tuple[Origin, str, bytes] | None = None
 
     def with_fields(self, fields: list[Field]) -> "RequestHead":
         """The same with another field section."""
@@ -153,9 +155,9 @@ def _too_large(buffer: bytes | bytearray) -> BadMessage:
     return BadMessage("The header section is too large.", Reason.HEADERS_TOO_LARGE)
 
 
-_request_heads: dict[bytes, RequestHead] = {}
-_response_heads: dict[bytes, ResponseHead] = {}
-_sections: dict[bytes, Section] = {}
+_request_heads: Final[dict[bytes, RequestHead]] = {}
+_response_heads: Final[dict[bytes, ResponseHead]] = {}
+_sections: Final[dict[bytes, Section]] = {}
 
 
 def parse_request_head(raw: bytes) -> RequestHead:

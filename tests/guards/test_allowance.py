@@ -82,7 +82,7 @@ def test_held_spend_counts_as_used() -> None:
     run = a_run(spend_micros=100_000)
     run.held_micros = 850_000
     assert warning_text(run, rule, 1000.0) == "spend-usd 95% used (0.95 of 1.00)"
-    assert left_text(run, rule, 1000.0) == "spend-usd=0.05"
+    assert left_text(run, rule, 1000.0) == b"spend-usd=0.05"
 
 
 @pytest.mark.parametrize(
@@ -100,4 +100,4 @@ def test_no_warning_without_limit_or_threshold(rule: BudgetRule) -> None:
 def test_nothing_left_is_never_below_zero() -> None:
     rule = BudgetRule(max_steps=1, max_seconds=10, max_spend_micros=5)
     run = a_run(steps=3, spend_micros=9)
-    assert left_text(run, rule, 2000.0) == "steps=0, seconds=0, spend-usd=0.00"
+    assert left_text(run, rule, 2000.0) == b"steps=0, seconds=0, spend-usd=0.00"

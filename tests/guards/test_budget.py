@@ -272,11 +272,11 @@ def test_left_names_the_limits_that_exist() -> None:
     step.settle(9_500)
     call = granted(reserve(ledger, rule, cost_micros=500))
     clock.advance(2.5)
-    assert call.left() == "steps=24, tool-calls=11, seconds=57, spend-usd=0.99"
-    assert granted(reserve(ledger, BudgetRule())).left() == ""
+    assert call.left(clock.monotonic()) == b"steps=24, tool-calls=11, seconds=57, spend-usd=0.99"
+    assert granted(reserve(ledger, BudgetRule())).left(clock.monotonic()) == b""
     other = granted(reserve(ledger, BudgetRule(max_tokens=10, max_bytes=20)))
     other.add_bytes(21)
-    assert other.left() == "tokens=10, bytes=0"
+    assert other.left(clock.monotonic()) == b"tokens=10, bytes=0"
 
 
 def test_the_operator_sees_used_left_and_activity_latest_first() -> None:
@@ -452,7 +452,7 @@ def test_a_run_that_only_used_bytes_has_all_its_seconds_and_is_forgotten_like_an
     granted(ledger.pass_free(rule, a_caller())).settle(0)
     clock.advance(50)
     free = granted(ledger.pass_free(rule, a_caller()))
-    assert "seconds=5" in free.left()
+    assert b"seconds=5" in free.left(clock.monotonic())
     free.settle(0)
     clock.advance(50)
     call = granted(reserve(ledger, rule))

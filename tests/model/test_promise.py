@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from proxy.model.promise import HAND_OVER, Promise, Stepping, into_task
+from proxy.model.promise import HAND_OVER, STEPPING, Promise, into_task
 
 
 async def take(promise: Promise[int]) -> int:
@@ -13,7 +13,7 @@ async def take(promise: Promise[int]) -> int:
 
 @pytest.fixture
 def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Stepping, "is_by_hand", True)
+    monkeypatch.setattr(STEPPING, "is_by_hand", True)
 
 
 async def test_a_task_waits_for_it_as_for_a_future() -> None:

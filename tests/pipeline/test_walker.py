@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from proxy.app.tasks import Tasks
-from proxy.model.promise import Promise, Stepping, into_task
+from proxy.model.promise import STEPPING, Promise, into_task
 from proxy.pipeline.walker import Walker
 
 Start = Callable[[Coroutine[Any, Any, None]], Walker]
@@ -48,11 +48,11 @@ async def settle() -> None:
 
 async def test_what_waits_for_nothing_is_over_when_it_has_started(yard: Yard) -> None:
     async def walk() -> None:
-        assert asyncio.current_task() is None or Stepping.is_by_hand
+        assert asyncio.current_task() is None or STEPPING.is_by_hand
 
     yard.start(walk())
     assert (yard.over, yard.spawned) == (1, 0)
-    assert not Stepping.is_by_hand
+    assert not STEPPING.is_by_hand
 
 
 async def test_who_keeps_the_promise_takes_the_walk_on(yard: Yard) -> None:
@@ -210,7 +210,7 @@ async def test_a_bug_ends_it_and_is_told_as_that_of_a_task_is(yard: Yard) -> Non
     yard.start(walk())
     promise.keep("go")
     assert yard.over == 1
-    assert not Stepping.is_by_hand
+    assert not STEPPING.is_by_hand
     await settle()
     assert [str(bug) for bug in yard.bugs] == ["a bug"]
 
