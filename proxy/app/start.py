@@ -7,7 +7,6 @@ finish within the grace and is then cut. A second signal cuts at once.
 
 import asyncio
 import contextlib
-import gc
 import logging
 import secrets
 import signal
@@ -20,6 +19,7 @@ import uvloop
 from aiohttp import http as aiohttp_http
 
 from proxy import __version__
+from proxy.app import collector
 from proxy.app.assemble import build_booth, open_sink, warn_of_missing_secrets
 from proxy.app.audit import AuditTrail, open_trail
 from proxy.app.build import build_name
@@ -196,10 +196,7 @@ async def _serve(
             await sidecar.start(sockets)
             warn_of_missing_secrets(booth)
             _announce(policy, sockets, settings)
-            # What was loaded at start lives as long as the process: the collector need not
-            # walk it again and again.
-            gc.collect()
-            gc.freeze()
+            collector.settle()
             await signals.get()
             _LOG.info("draining for up to %g s; a second signal ends at once", settings.drain_s)
             await sidecar.drain(settings.drain_s, signals)

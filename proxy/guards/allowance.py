@@ -78,22 +78,22 @@ def left_text(run: Usage, rule: BudgetRule, now_s: float) -> bytes:
     text = b""
     if rule.max_steps is not None:
         left = rule.max_steps - run.steps
-        text += b", steps=%d" % (left if left > 0 else 0)
+        text = b", steps=%d" % (left if left > 0 else 0)
     if rule.max_tool_calls is not None:
         left = rule.max_tool_calls - run.tool_calls
-        text += b", tool-calls=%d" % (left if left > 0 else 0)
+        text = b"%b, tool-calls=%d" % (text, left if left > 0 else 0)
     if rule.max_seconds is not None:
         left = int(rule.max_seconds - now_s + run.started_s)
-        text += b", seconds=%d" % (left if left > 0 else 0)
+        text = b"%b, seconds=%d" % (text, left if left > 0 else 0)
     if rule.max_spend_micros is not None:
         left = rule.max_spend_micros - run.spend_micros - run.held_micros
-        text += b", spend-usd=%b" % usd(left if left > 0 else 0).encode()
+        text = b"%b, spend-usd=%b" % (text, usd(left if left > 0 else 0).encode())
     if rule.max_tokens is not None:
         left = rule.max_tokens - run.tokens
-        text += b", tokens=%d" % (left if left > 0 else 0)
+        text = b"%b, tokens=%d" % (text, left if left > 0 else 0)
     if rule.max_bytes is not None:
         left = rule.max_bytes - run.byte_count
-        text += b", bytes=%d" % (left if left > 0 else 0)
+        text = b"%b, bytes=%d" % (text, left if left > 0 else 0)
     return text[2:]
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _MAX_WAITING_BYTES: Final = 64 * 1024  # pipelined bytes held while a call walks
 _WRITE_HIGH_BYTES: Final = 256 * 1024
+_MOST_COPIED_BYTES: Final = 16 * 1024  # to copy more costs more than to write two pieces
 _HALF_CLOSE_GRACE_S: Final = 1.0  # a client that only half-closed still gets an answer this fast
 _CUT_GRACE_S: Final = 0.5
 _CUT_SHORT: Final = BadMessage("The request's content was cut short.")
@@ -263,6 +264,15 @@ class ClientConnection(asyncio.Protocol):
         """Write; bytes for a client that is gone are dropped."""
         if self._transport is not None:
             self._transport.write(data)
+
+    def write_together(self, head: bytes, content: bytes) -> None:
+        """The same, in one call of the system."""
+        if self._transport is None:
+            return
+        if len(content) > _MOST_COPIED_BYTES:
+            self._transport.writelines((head, content))
+        else:
+            self._transport.write(head + content)
 
     def throttle(self, flow: Flow | None) -> None:
         """See `Exchange.throttle`."""

@@ -66,9 +66,8 @@ class ClientExchange(Exchange):
         if self.head.method == "HEAD":
             self._connection.write(b"%b%b\r\n\r\n" % (head, close))
             return
-        self._connection.write(
-            b"%b\r\nContent-Length: %d%b\r\n\r\n%b" % (head, len(content), close, content)
-        )
+        head = b"%b\r\nContent-Length: %d%b\r\n\r\n" % (head, len(content), close)
+        self._connection.write_together(head, content)
 
     def respond_without_content(self, start: bytes, lines: list[bytes]) -> None:
         """See `Exchange`."""

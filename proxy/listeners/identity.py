@@ -9,8 +9,6 @@ request, never "no run".
 
 import binascii
 import re
-from base64 import b64decode
-from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from proxy.model.call import Caller
@@ -30,18 +28,17 @@ def identify(
 ) -> Caller:
     """The caller. `outer` is who opened the tunnel this request came through, if any; what the
     request says itself comes first. Raises `BadMessage`."""
-    return _identify(
-        head.section, rule.run_header, rule.agent_header, rule.reject_missing_run, client_address,
-        outer,
-    )  # fmt: skip
+    section = head.section
+    known = section.sender
+    if known is not None and known[0] is rule and known[1] == client_address and known[2] is outer:
+        return known[3]
+    caller = _identify(section, rule, client_address, outer)
+    section.sender = (rule, client_address, outer, caller)
+    return caller
 
 
-@lru_cache(maxsize=1024)
-def _identify(
-    head: Section, run_header: bytes, agent_header: bytes, must_name_run: bool,
-    client_address: str, outer: Caller | None,
-) -> Caller:  # fmt: skip
-    named = head.named
+def _identify(head: Section, rule: BudgetRule, client_address: str, outer: Caller | None) -> Caller:
+    named, run_header, agent_header = head.named, rule.run_header, rule.agent_header
     run_id: str | None = None
     if b"proxy-authorization" in named:
         run_id = _basic_user(head.value(b"proxy-authorization") or b"")
@@ -51,7 +48,7 @@ def _identify(
         run_id = _baggage_run(head)
     if run_id is None and outer is not None and outer.run_given:
         run_id = outer.run_id
-    if run_id is None and must_name_run:
+    if run_id is None and rule.reject_missing_run:
         raise BadMessage(
             "This sidecar wants a run id: put one into the proxy URL as its user name.",
             Reason.RUN_ID_REQUIRED,
@@ -84,7 +81,7 @@ def _basic_user(value: bytes) -> str | None:
     if scheme.lower() != b"basic":
         raise BadMessage("Proxy-Authorization must be Basic, with the run id as user name.")
     try:
-        decoded = b64decode(credentials.strip(), validate=True)
+        decoded = binascii.a2b_base64(credentials.strip(), strict_mode=True)
     except (binascii.Error, ValueError):
         raise BadMessage("Proxy-Authorization is not base64.") from None
     user, colon, _ = decoded.partition(b":")

@@ -4,18 +4,17 @@ Everything is read off the raw target; the Host field routes nothing (RFC 9112 s
 can be read in two ways is refused here, before any policy sees it.
 """
 
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 from proxy.listeners.identity import identify
 from proxy.model.call import Caller, Mode, Origin, Target
 from proxy.model.errors import BadMessage, Refusal, Stopped
 from proxy.model.reason import Reason
-from proxy.model.remember import remember
+from proxy.model.remember import Memory
 from proxy.policy.match import find_gateway_tool
 from proxy.policy.policy import Policy, ToolRule
 from proxy.wire.forward import check_single_fields
-from proxy.wire.head import RequestHead, Section, field_values
+from proxy.wire.head import RequestHead, field_values
 from proxy.wire.target import (
     check_host_field,
     has_dot_segment,
@@ -60,12 +59,12 @@ class Questions:
     """Reads them off the heads of one listener. A head that has been read before asks the same
     again, as long as its client and the policy are the same; at most 1,024 are remembered."""
 
-    __slots__ = ("_known", "_policy", "_via_token")
+    __slots__ = ("_memory", "_policy", "_via_token")
 
     def __init__(self, via_token: bytes) -> None:
         self._via_token = via_token
         self._policy: Policy | None = None  # under which they were read
-        self._known: dict[tuple[RequestHead, str], Question] = {}
+        self._memory: Memory[tuple[RequestHead, str], Question] = Memory(_MAX_KNOWN)
 
     def of(
         self, head: RequestHead, policy: Policy, client_address: str, inside: Inside | None
@@ -76,12 +75,12 @@ class Questions:
             return read_question(head, policy, client_address, self._via_token, inside)
         if policy is not self._policy:
             self._policy = policy
-            self._known.clear()
+            self._memory.forget()
         key = (head, client_address)
-        question = self._known.get(key)
+        question = self._memory.known.get(key)
         if question is None:
             question = read_question(head, policy, client_address, self._via_token)
-            remember(self._known, key, question, _MAX_KNOWN)
+            self._memory.keep(key, question)
         return question
 
 
@@ -90,7 +89,7 @@ def read_question(
     inside: Inside | None = None,
 ) -> Question:  # fmt: skip
     """See `Questions.of`; `via_token` is how our own Via line names us."""
-    _check_fields(head.section, head.minor, policy.budgets.identity_headers, via_token)
+    _check_fields(head, policy.budgets.identity_headers, via_token)
     outer = inside.caller if inside is not None else None
     caller = identify(head, policy.budgets, client_address, outer)
     rule: ToolRule | None = None
@@ -106,11 +105,12 @@ def read_question(
     return Question(mode, target, caller, rule)
 
 
-@lru_cache(maxsize=1024)
-def _check_fields(
-    section: Section, minor: int, identity: frozenset[bytes], via_token: bytes
-) -> None:
-    """Raise `BadMessage` for fields that can be read in two ways, or not at all."""
+def _check_fields(head: RequestHead, identity: frozenset[bytes], via_token: bytes) -> None:
+    """Raise `BadMessage` for fields that can be read in two ways, or not at all. Those of a section
+    that was found good are not looked at again."""
+    section, minor = head.section, head.minor
+    if section.checked == (identity, via_token, minor):
+        return
     check_single_fields(section, identity)
     hosts = field_values(section, b"host")
     if hosts:
@@ -119,8 +119,9 @@ def _check_fields(
         raise BadMessage("An HTTP/1.1 request needs a Host header.")
     if any(value.lower() != b"100-continue" for value in field_values(section, b"expect")):
         raise BadMessage("Only `Expect: 100-continue` is understood.", status=417)
-    if any(via_token in value for value in field_values(section, b"via")):
+    if any(value.find(via_token) >= 0 for value in field_values(section, b"via")):
         raise BadMessage("This request has been here before: two proxies point at each other.")
+    section.checked = (identity, via_token, minor)
 
 
 def _inside_target(head: RequestHead, origin: Origin) -> Target:

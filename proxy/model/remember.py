@@ -1,15 +1,40 @@
 """Answers of pure functions, kept because they will be asked for again."""
 
-from typing import TypeVar
+from typing import Final, Generic, TypeVar
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
+_PATIENCE: Final = 8  # how many times what fits is turned away before a full memory starts anew
 
-def remember(known: dict[_Key, _Value], key: _Key, value: _Value, most: int) -> None:
-    """Keep one more answer in `known`, which never holds more than `most`: a full one starts anew,
-    since one clearing now and then is cheaper than keeping an order. Safe from several threads,
-    which at worst work an answer out twice."""
-    if len(known) >= most:
-        known.clear()
-    known[key] = value
+
+class Memory(Generic[_Key, _Value]):
+    """At most `most` answers. Look into `known`; never put anything there but by `keep`.
+
+    A full one lets nothing in for a while, then forgets everything and starts anew: that costs less
+    than to keep an order, and where more is asked for in turn than fits, the part that is here goes
+    on being found. Letting everybody in would push each out before it is asked for again. Safe from
+    several threads, which at worst work an answer out twice.
+    """
+
+    __slots__ = ("_most", "_turned_away", "known")
+
+    def __init__(self, most: int) -> None:
+        self.known: dict[_Key, _Value] = {}
+        self._most = most
+        self._turned_away = 0
+
+    def keep(self, key: _Key, value: _Value) -> None:
+        """Keep one more answer, if there is room."""
+        known = self.known
+        if len(known) >= self._most:
+            self._turned_away += 1
+            if self._turned_away < _PATIENCE * self._most:
+                return
+            self.forget()
+        known[key] = value
+
+    def forget(self) -> None:
+        """Start anew."""
+        self._turned_away = 0
+        self.known.clear()

@@ -10,15 +10,17 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from math import inf
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from proxy.model.call import Effect, Kind, Origin, Target
 from proxy.model.errors import Refusal
+from proxy.model.remember import Memory
 from proxy.policy.path_glob import PathGlobs
 
 Network = IPv4Network | IPv6Network
 
-MICROS_PER_USD = 1_000_000
+MICROS_PER_USD: Final = 1_000_000
+MOST_ROUTES: Final = 1024
 
 
 class RateScope(StrEnum):
@@ -249,6 +251,10 @@ class Route(NamedTuple):
     effect: Effect
 
 
+def _no_routes() -> "Memory[tuple[str, Target, ToolRule | None], Route]":
+    return Memory(MOST_ROUTES)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Policy:
     """One policy document, compiled. `version` is a digest of the effective document. `routes`:
@@ -263,8 +269,8 @@ class Policy:
     budgets: BudgetRule
     observability: ObservabilityRule
     warnings: tuple[str, ...] = ()
-    routes: dict[tuple[str, Target, ToolRule | None], Route] = field(
-        default_factory=dict, init=False, repr=False
+    routes: Memory[tuple[str, Target, ToolRule | None], Route] = field(
+        default_factory=_no_routes, init=False, repr=False
     )
 
     def every_rule(self) -> dict[str, ToolRule]:

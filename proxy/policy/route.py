@@ -7,13 +7,11 @@ long as it is in force. So answers are remembered with the policy they were give
 from typing import Final
 
 from proxy.model.call import Effect, Mode, Target
-from proxy.model.remember import remember
 from proxy.policy.authorize import authorize
 from proxy.policy.effect import effect_of
 from proxy.policy.match import find_tool
 from proxy.policy.policy import Policy, Route, ToolRule
 
-_MOST: Final = 1024
 _LONGEST_PATH: Final = 256
 
 
@@ -22,11 +20,11 @@ def find_route(
 ) -> Route:
     """Of a request that can be read; `gateway_rule` is the tool a gateway path named."""
     key = (method, target, gateway_rule)
-    route = policy.routes.get(key)
+    route = policy.routes.known.get(key)
     if route is None:
         route = _find(policy, mode, method, target, gateway_rule)
         if len(target.path) <= _LONGEST_PATH:
-            remember(policy.routes, key, route, _MOST)
+            policy.routes.keep(key, route)
     return route
 
 

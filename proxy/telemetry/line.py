@@ -9,25 +9,24 @@ from typing import Final
 
 import orjson
 
+from proxy.model.call import Caller
 from proxy.model.clock import utc_timestamp
 from proxy.model.reason import MEANINGS, Reason
 from proxy.model.record import CallRecord, Capture
-from proxy.model.remember import remember
-from proxy.telemetry.redact import Redactor
+from proxy.model.remember import Memory
+from proxy.telemetry.redact import Part, Redactor
 from proxy.telemetry.visible import visible_json, visible_line
 
-Question = tuple[dict[str, object], bytes]  # as fields, and as JSON without its braces
-
 _MICROS_PER_USD: Final = 1_000_000
-_MOST_REMEMBERED: Final = 1024
+_MOST_REMEMBERED: Final = 1024  # prices
 _LONGEST_REMEMBERED_PATH: Final = 256
 _OK: Final = Reason.OK  # an attribute of an enum costs more than a name
 _FRACTIONS: Final = tuple(repr(n / 1000)[1:].encode() for n in range(1000))  # .0, .001, .002
 _MILLISECONDS: Final = tuple(b".%03dZ" % n for n in range(1000))
 
-_seconds: Final[dict[int, bytes]] = {}  # a time of day, by its second
-_prices: Final[dict[int, bytes]] = {}  # dollars, by their micros
-_words: Final[dict[str, bytes]] = {}  # JSON of what hardly ever changes
+_seconds: Final[Memory[int, bytes]] = Memory(8)  # a time of day, by its second
+_prices: Final[Memory[int, bytes]] = Memory(_MOST_REMEMBERED)  # dollars, by their micros
+_words: Final[Memory[str, bytes]] = Memory(8)  # JSON of what hardly ever changes
 
 
 def record_view(
@@ -41,6 +40,7 @@ def record_view(
     view: dict[str, object] = {
         "ts": utc_timestamp(record.ts),
         "call_id": record.call_id,
+        **_caller(record.caller, redactor)[0],
         **_question(record, redactor)[0],
         "code": code,
         "stop_reason": code if MEANINGS[code].stops_run else None,
@@ -64,29 +64,40 @@ def record_view(
     return view
 
 
-def _question(record: CallRecord, redactor: Redactor) -> Question:
-    """Who asked for what. Agents ask the same again and again, so the redactor remembers."""
-    key = (
-        record.caller, record.tool, record.mode, record.method, record.scheme, record.host,
-        record.port, record.path,
-    )  # fmt: skip
-    question = redactor.questions.get(key)
-    if question is None:
-        caller, text = record.caller, redactor.line
+def _caller(caller: Caller | None, redactor: Redactor) -> Part:
+    """Who asked. The same agents ask again and again, so the redactor remembers, here and below."""
+    part = redactor.callers.known.get(caller)
+    if part is None:
+        text = redactor.line
         view: dict[str, object] = {
             "run_id": text(caller.run_id) if caller else "",
             "agent_id": text(caller.agent_id) if caller else "",
+        }
+        part = (view, json_line(view)[1:-2])
+        redactor.callers.keep(caller, part)
+    return part
+
+
+def _question(record: CallRecord, redactor: Redactor) -> Part:
+    """For what."""
+    key = (
+        record.path, record.tool, record.mode, record.method, record.scheme, record.host,
+        record.port,
+    )  # fmt: skip
+    question = redactor.questions.known.get(key)
+    if question is None:
+        view: dict[str, object] = {
             "tool": visible_line(record.tool),
             "mode": record.mode,
             "method": visible_line(record.method),
             "scheme": visible_line(record.scheme),
-            "host": text(record.host),
+            "host": redactor.line(record.host),
             "port": record.port,
             "path": redactor.path(record.path),
         }
         question = (view, json_line(view)[1:-2])
         if len(record.path) <= _LONGEST_REMEMBERED_PATH:
-            remember(redactor.questions, key, question, _MOST_REMEMBERED)
+            redactor.questions.keep(key, question)
     return question
 
 
@@ -135,13 +146,14 @@ def _plain_line(record: CallRecord, redactor: Redactor) -> bytes:
     dumping that is."""
     second = int(record.ts)
     return (
-        b'{"ts":"%b%b","call_id":%b,%b,"code":"ok","stop_reason":null,"status":%d,"attempts":%d,'
+        b'{"ts":"%b%b","call_id":%b,%b,%b,"code":"ok","stop_reason":null,"status":%d,"attempts":%d,'
         b'"queue_ms":%b,"upstream_ms":%b,"total_ms":%b,"request_bytes":%d,"response_bytes":%d,'
         b'"cost_usd":%b,"tokens":%d,"policy_version":%b,"sampled":false,"trace_id":%b}\n'
     ) % (
         _second(second),
         _MILLISECONDS[int((record.ts - second) * 1000)],
         _quoted(record.call_id),
+        _caller(record.caller, redactor)[1],
         _question(record, redactor)[1],
         record.status,
         record.attempts,
@@ -175,26 +187,26 @@ def _milliseconds(ms: float) -> bytes:
 
 
 def _second(second: int) -> bytes:
-    text = _seconds.get(second)
+    text = _seconds.known.get(second)
     if text is None:
         text = utc_timestamp(second)[:-5].encode()
-        remember(_seconds, second, text, 8)
+        _seconds.keep(second, text)
     return text
 
 
 def _price(micros: int) -> bytes:
-    text = _prices.get(micros)
+    text = _prices.known.get(micros)
     if text is None:
         text = json_line(micros / _MICROS_PER_USD)[:-1]
-        remember(_prices, micros, text, _MOST_REMEMBERED)
+        _prices.keep(micros, text)
     return text
 
 
 def _word(word: str) -> bytes:
-    text = _words.get(word)
+    text = _words.known.get(word)
     if text is None:
         text = json_line(word)[:-1]
-        remember(_words, word, text, 8)
+        _words.keep(word, text)
     return text
 
 

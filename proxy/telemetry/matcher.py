@@ -78,7 +78,7 @@ class Matcher:
 
     def masked(self, text: str) -> str:
         """`text` with every finding replaced by `[redacted:kind]`. `text` must be encodable."""
-        if self._any.search(text) is None:
+        if self._any.search(text.encode()) is None:  # of bytes it works out no places of characters
             return text
         for index in sorted(self._set.Match(text) or range(len(self._patterns))):
             text = self._apply(index, text)

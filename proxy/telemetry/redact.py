@@ -13,6 +13,8 @@ several messages.
 import re
 from urllib.parse import unquote
 
+from proxy.model.call import Caller
+from proxy.model.remember import Memory
 from proxy.policy.policy import RedactRule
 from proxy.telemetry.bodies import BodyText
 from proxy.telemetry.content import open_body
@@ -28,6 +30,7 @@ from proxy.telemetry.visible import shown, visible_line, visible_text
 _LONGEST_PATH = 4096
 _LONGEST_KEY = 128
 _MOST_PARAMETERS = 64
+_MOST_PARTS = 1024
 _SHORTEST_FINDING = 6  # no built-in pattern matches less
 _AUTHORITY = re.compile(r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*@")
 _FLAG = re.compile(r"^[A-Za-z][A-Za-z_.-]{0,15}$")  # `?wsdl`: a key without a value
@@ -36,19 +39,21 @@ _TARGET_HEADERS_TEXT = (
 )
 _TARGET_HEADERS = frozenset(_TARGET_HEADERS_TEXT.split())
 
+Part = tuple[dict[str, object], bytes]  # of a record: as fields, and as JSON without its braces
+
 
 class Redactor:
     """Shows requests and answers with their secrets replaced by markers.
 
     `rule` comes from the policy; ValueError says which of its patterns is bad. `body_limit_bytes`
     is the size up to which bodies are captured; at most four times that is looked at, after
-    decompression too. `questions` belongs to `proxy.telemetry.line`, which keeps there what whole
-    calls look like.
+    decompression too. `callers` and `questions` belong to `proxy.telemetry.line`, which keeps there
+    what parts of a record look like.
     """
 
     __slots__ = (
         "_bodies", "_limit_bytes", "_lines", "_literals", "_matcher", "_names", "_paths",
-        "_rule", "_shortest", "questions",
+        "_rule", "_shortest", "callers", "questions",
     )  # fmt: skip
 
     def __init__(
@@ -70,7 +75,8 @@ class Redactor:
         # Runs, hosts and paths come again and again; what they look like is remembered.
         self._lines = Memo(lambda value: visible_line(self.text(value)))
         self._paths = Memo(self._path)
-        self.questions: dict[tuple[object, ...], tuple[dict[str, object], bytes]] = {}
+        self.callers: Memory[Caller | None, Part] = Memory(_MOST_PARTS)
+        self.questions: Memory[tuple[object, ...], Part] = Memory(_MOST_PARTS)
 
     def hiding(self, secrets: tuple[str, ...]) -> "Redactor":
         """The same redactor, which knows these texts for secrets, however they are spelt."""

@@ -6,12 +6,11 @@ its own run ids can work out which are not sampled. The record itself is never s
 """
 
 import zlib
-from functools import lru_cache
+from typing import Final
 
-_SPACE = 1 << 32
+_SPACE: Final = 1 << 32
 
 
-@lru_cache(maxsize=1024)
 def is_sampled(run_id: str, rate: float) -> bool:
     """Does this run belong to the sampled share `rate` (0 never, 1 always, in between: CRC-32 of
     the run id, spread once more, below that share of its range)?

@@ -22,7 +22,8 @@ from proxy.wire.head import ResponseHead, find_head_end, parse_response_head
 _MAX_INTERIM: Final = 32  # 1xx answers before one final; a flood of them is an attack
 _MAX_PENDING_BYTES: Final = 256 * 1024
 _WRITE_HIGH_BYTES: Final = 256 * 1024
-_BY_LENGTH, _BY_CLOSE = Ends.BY_LENGTH, Ends.BY_CLOSE  # an attribute of an enum costs more
+_BY_LENGTH: Final = Ends.BY_LENGTH  # an attribute of an enum costs more
+_BY_CLOSE: Final = Ends.BY_CLOSE
 
 Interim = Callable[[ResponseHead], None]
 Sink = Callable[[bytes], None]

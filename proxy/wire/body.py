@@ -11,7 +11,6 @@ from typing import Final, NamedTuple, Protocol
 
 from proxy.model.errors import BadMessage
 from proxy.model.reason import Reason
-from proxy.model.remember import remember
 from proxy.wire.head import Head, RequestHead, ResponseHead, Section, field_values, list_tokens
 
 _CHUNKED_LINE: Final = re.compile(rb"(?i)transfer-encoding:[\t ]*+chunked *")
@@ -25,7 +24,6 @@ _CHUNK_LINE: Final = re.compile(
     rb"((?:[\t ]*+;[\t ]*+" + _CHUNK_TOKEN
     + rb"(?:[\t ]*+=[\t ]*+(?:" + _CHUNK_TOKEN + rb"|" + _CHUNK_QUOTED + rb"))?+)*+)"
 )  # fmt: skip
-_MOST_REMEMBERED: Final = 1024
 _MAX_CHUNK_LINE_BYTES: Final = 4096
 _MAX_EXTENSION_BYTES: Final = 16 * 1024
 _MAX_TRAILER_BYTES: Final = 16 * 1024
@@ -106,14 +104,10 @@ def is_length(value: bytes) -> bool:
     return _LENGTH.fullmatch(value) is not None
 
 
-_lengths: Final[dict[Section, Framing]] = {}
-
-
 def _by_length(section: Section) -> Framing:
-    framing = _lengths.get(section)
+    framing = section.length
     if framing is None:
-        framing = _read_length(section)
-        remember(_lengths, section, framing, _MOST_REMEMBERED)
+        framing = section.length = _read_length(section)
     return framing
 
 

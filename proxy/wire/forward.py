@@ -9,6 +9,7 @@ A name spelt with `_` for `-` is the same name to CGI, WSGI and their like, so `
 `X_Agent_Run_Id` stop where `Content-Length` and `X-Agent-Run-Id` do.
 """
 
+from functools import lru_cache
 from typing import Final
 
 from proxy.model.call import Origin
@@ -64,9 +65,14 @@ def nominated(head: Head) -> frozenset[bytes]:
 def _options(section: Section) -> frozenset[bytes]:
     options = section.options
     if options is None:
-        options = frozenset(list_tokens(field_values(section, b"connection")))
+        options = _options_in(tuple(field_values(section, b"connection")))
         section.options = options
     return options
+
+
+@lru_cache(maxsize=256)
+def _options_in(values: tuple[bytes, ...]) -> frozenset[bytes]:
+    return frozenset(list_tokens(list(values)))
 
 
 def via_of(minor: int, via: bytes) -> bytes:
@@ -113,7 +119,7 @@ class Outgoing:
     ) -> None:
         if replace:
             options = nominated(head)
-            lines = _kept_lines(head.section, identity | options | frozenset(replace))
+            lines = _kept_lines(head.section, identity | frozenset(replace), options)
             lines.extend(line for line in replace.values() if line)
             lines.append(via)
             after = b"\r\n".join(lines)
@@ -157,19 +163,20 @@ def _unchanged(section: Section, identity: frozenset[bytes], via: bytes) -> byte
     known = section.onward
     if known is not None and known[0] is identity and known[1] is via:
         return known[2]
-    lines = b"\r\n".join([*_kept_lines(section, identity | _options(section)), via])
+    lines = b"\r\n".join([*_kept_lines(section, identity, _options(section)), via])
     section.onward = (identity, via, lines)
     return lines
 
 
-def _kept_lines(section: Section, also_stops: frozenset[bytes]) -> list[bytes]:
+def _kept_lines(section: Section, ours: frozenset[bytes], options: frozenset[bytes]) -> list[bytes]:
+    """Those that are neither for us nor for this connection only."""
     lines: list[bytes] = []
     for name, line in section.fields:
-        if name in _REQUEST_STOPS or name in also_stops:
+        if name in _REQUEST_STOPS or name in ours or name in options:
             continue
         if name.find(b"_") >= 0:  # `in` takes bytes for a number first
             spelt = name.replace(b"_", b"-")
-            if spelt in _REQUEST_STOPS or spelt in also_stops:
+            if spelt in _REQUEST_STOPS or spelt in ours or spelt in options:
                 continue
         lines.append(line)
     return lines

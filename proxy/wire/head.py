@@ -1,24 +1,27 @@
 """Heads of messages: the start line and the field section (RFC 9112 sections 2 to 5).
 
-A head is read only when it is there whole, by one regular expression that is the grammar, so the
-verdict cannot depend on how the bytes were split on the way. It is stricter than the common
-parsers: CRLF only, no obs-fold, no space before the colon, no control characters, HTTP/1.0 and
-1.1 only. `tests/wire/test_agreement.py` holds it against h11 and llhttp.
+A head is read only when it is there whole, line by line, by regular expressions that are the
+grammar, so the verdict cannot depend on how the bytes were split on the way. It is stricter than
+the common parsers: CRLF only, no obs-fold, no space before the colon, no control characters,
+HTTP/1.0 and 1.1 only. `tests/wire/test_agreement.py` holds it against h11 and llhttp.
 
 Fields keep their raw line: what is forwarded is what was received, byte for byte.
 
 An agent asks for the same again and again, says the same of itself with every request, and so does
-an origin: most heads, and nearly all field sections, have been read before. So they are remembered
-by their bytes; what follows from one (who calls, what goes on upstream) can be remembered by it.
+an origin: nearly all lines, and most field sections and heads, have been read before. So they are
+remembered by their bytes, and what follows from a section is noted at it.
 """
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from proxy.model.call import Origin
+from proxy.model.call import Caller, Origin
 from proxy.model.errors import BadMessage
 from proxy.model.reason import Reason
-from proxy.model.remember import remember
+from proxy.model.remember import Memory
+
+if TYPE_CHECKING:
+    from proxy.wire.body import Framing
 
 Field = tuple[bytes, bytes]  # lower-case name, the line as received without its CRLF
 
@@ -29,35 +32,41 @@ _MAX_METHOD_BYTES: Final = 32
 _MAX_EMPTY_BYTES: Final = 16  # of empty lines before a request
 _MAX_REMEMBERED: Final = 1024
 _MAX_REMEMBERED_BYTES: Final = 2048
+_MAX_REMEMBERED_LINE_BYTES: Final = 512
 _CR: Final = 13
 _UPPER_A, _UPPER_Z, _LOWER_A, _LOWER_Z = 65, 90, 97, 122
 
 _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
-_REQUEST_LINE: Final = re.compile(
-    rb"(" + _TOKEN + rb"++) ([\x21-\x7e]++) HTTP/([0-9])\.([0-9])\r\n"
-)
+_REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb"++) ([\x21-\x7e]++) HTTP/([0-9])\.([0-9])")
 _STATUS_LINE: Final = re.compile(
     rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*+))?\r\n"
 )
-_SECTION: Final = re.compile(rb"(?:" + _TOKEN + rb"++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n")
+_FIELD_LINE: Final = re.compile(rb"(" + _TOKEN + rb"++):[\t\x20-\x7e\x80-\xff]*+")
 
 
 class Section:
     """A field section. `named`: the last line of each name; `fields`: all, in order. Neither is
     changed, and it is equal to itself only.
 
-    `options`, `onward` and `returned` belong to `proxy.wire.forward`, which notes there what it has
-    worked out of the section: it will be asked again.
+    The rest are notes of what others have worked out of the section, since they will be asked
+    again: where the content ends (`length`: `proxy.wire.body`), what goes on (`options`, `onward`,
+    `returned`: `proxy.wire.forward`), whether it can be read in two ways (`checked`:
+    `proxy.listeners.ways_in`) and who sent it (`sender`: `proxy.listeners.identity`).
     """
 
-    __slots__ = ("fields", "named", "onward", "options", "returned")
+    __slots__ = (
+        "checked", "fields", "length", "named", "onward", "options", "returned", "sender",
+    )  # fmt: skip
 
     def __init__(self, fields: list[Field], named: dict[bytes, bytes]) -> None:
         self.fields = fields
         self.named = named
+        self.length: Framing | None = None
         self.options: frozenset[bytes] | None = None
         self.onward: tuple[frozenset[bytes], bytes, bytes] | None = None
         self.returned: tuple[frozenset[bytes], list[bytes]] | None = None
+        self.checked: tuple[frozenset[bytes], bytes, int] | None = None
+        self.sender: tuple[object, str, Caller | None, Caller] | None = None
 
     def value(self, name: bytes) -> bytes | None:
         """The field's value without surrounding white space, or None. `name` in lower case."""
@@ -155,18 +164,22 @@ def _too_large(buffer: bytes | bytearray) -> BadMessage:
     return BadMessage("The header section is too large.", Reason.HEADERS_TOO_LARGE)
 
 
-_request_heads: Final[dict[bytes, RequestHead]] = {}
-_response_heads: Final[dict[bytes, ResponseHead]] = {}
-_sections: Final[dict[bytes, Section]] = {}
+_RequestLine = tuple[str, str, int]  # method, target, minor
+
+_request_lines: Final[Memory[bytes, _RequestLine]] = Memory(_MAX_REMEMBERED)
+_fields: Final[Memory[bytes, Field]] = Memory(_MAX_REMEMBERED)
+_request_heads: Final[Memory[bytes, RequestHead]] = Memory(_MAX_REMEMBERED)
+_response_heads: Final[Memory[bytes, ResponseHead]] = Memory(_MAX_REMEMBERED)
+_sections: Final[Memory[bytes, Section]] = Memory(_MAX_REMEMBERED)
 
 
 def parse_request_head(raw: bytes) -> RequestHead:
     """A whole request head, empty line included. At most 1,024 of up to 2 KiB are remembered."""
-    head = _request_heads.get(raw)
+    head = _request_heads.known.get(raw)
     if head is None:
         head = _read_request_head(raw)
         if len(raw) <= _MAX_REMEMBERED_BYTES:
-            remember(_request_heads, raw, head, _MAX_REMEMBERED)
+            _request_heads.keep(raw, head)
     return head
 
 
@@ -175,7 +188,7 @@ def read_request_head(buffer: bytes, searched: int) -> tuple[RequestHead | None,
     `searched`: so much of it was looked through before. A head that is all that came, and was read
     before, is not looked through at all."""
     if len(buffer) <= _MAX_REMEMBERED_BYTES:
-        head = _request_heads.get(buffer)
+        head = _request_heads.known.get(buffer)
         if head is not None:
             return head, b""
     check_first_byte(buffer[0])
@@ -186,7 +199,19 @@ def read_request_head(buffer: bytes, searched: int) -> tuple[RequestHead | None,
 
 
 def _read_request_head(raw: bytes) -> RequestHead:
-    match = _REQUEST_LINE.match(raw)
+    end = raw.find(b"\r\n")
+    line = raw[:end]
+    known = _request_lines.known.get(line)
+    if known is None:
+        known = _read_request_line(line)
+        if end <= _MAX_REMEMBERED_LINE_BYTES:
+            _request_lines.keep(line, known)
+    method, target, minor = known
+    return RequestHead(method, target, minor, _section(raw, end + 2))
+
+
+def _read_request_line(line: bytes) -> _RequestLine:
+    match = _REQUEST_LINE.fullmatch(line)
     if match is None:
         raise BadMessage("The request line is not METHOD SP target SP HTTP/1.1.")
     method, target, major, minor = match.groups()
@@ -197,18 +222,17 @@ def _read_request_head(raw: bytes) -> RequestHead:
     if len(target) > MAX_TARGET_BYTES:
         raise BadMessage("The request target is too long.", status=414)
     minor_version = 0 if minor == b"0" else 1  # a higher one is read as 1.1 (RFC 9110 section 6.2)
-    section = _section(raw, match.end())
-    return RequestHead(method.decode(), target.decode(), minor_version, section)
+    return method.decode(), target.decode(), minor_version
 
 
 def parse_response_head(raw: bytes) -> ResponseHead:
     """A whole response head, empty line included. As many are remembered: their dates change once
     a second."""
-    head = _response_heads.get(raw)
+    head = _response_heads.known.get(raw)
     if head is None:
         head = _read_response_head(raw)
         if len(raw) <= _MAX_REMEMBERED_BYTES:
-            remember(_response_heads, raw, head, _MAX_REMEMBERED)
+            _response_heads.keep(raw, head)
     return head
 
 
@@ -224,23 +248,40 @@ def _read_response_head(raw: bytes) -> ResponseHead:
 def _section(raw: bytes, start: int) -> Section:
     """From `start` to the end. At most 1,024 sections of up to 2 KiB are remembered."""
     raw = raw[start:]
-    section = _sections.get(raw)
+    section = _sections.known.get(raw)
     if section is None:
         section = _read_section(raw)
         if len(raw) <= _MAX_REMEMBERED_BYTES:
-            remember(_sections, raw, section, _MAX_REMEMBERED)
+            _sections.keep(raw, section)
     return section
 
 
 def _read_section(raw: bytes) -> Section:
-    if not _SECTION.fullmatch(raw):
-        raise BadMessage("A header line is not `name: value`.")
-    if len(raw) <= 2:
-        return Section([], {})
-    fields = [(line.partition(b":")[0].lower(), line) for line in raw[:-4].split(b"\r\n")]
-    if len(fields) > MAX_FIELDS:
+    fields: list[Field] = []
+    named: dict[bytes, bytes] = {}
+    if raw == b"\r\n":
+        return Section(fields, named)
+    if not raw.endswith(b"\r\n\r\n"):
+        raise BadMessage("The head does not end with an empty line.")
+    lines = raw[:-4].split(b"\r\n")
+    if len(lines) > MAX_FIELDS:
         raise BadMessage("There are too many header lines.", Reason.HEADERS_TOO_LARGE)
-    return Section(fields, dict(fields))
+    for line in lines:
+        field = _fields.known.get(line)
+        if field is None:
+            field = _read_field(line)
+            if len(line) <= _MAX_REMEMBERED_LINE_BYTES:
+                _fields.keep(line, field)
+        fields.append(field)
+        named[field[0]] = field[1]
+    return Section(fields, named)
+
+
+def _read_field(line: bytes) -> Field:
+    match = _FIELD_LINE.fullmatch(line)
+    if match is None:
+        raise BadMessage("A header line is not `name: value`.")
+    return match[1].lower(), line
 
 
 def field_values(head: Head | Section, name: bytes) -> list[bytes]:

@@ -55,9 +55,9 @@ class Sidecar:
     bugs: list[BaseException] = field(default_factory=list)
     port: int = 0
     tracing: Tracing | None = None
+    sink: ListSink = field(default_factory=ListSink)
 
     async def __aenter__(self) -> "Sidecar":
-        self.sink = ListSink()
         self.recorder = Recorder(self.sink)
         policy = load_policy(self.policy)
         self.telemetry = Telemetry(policy, self.recorder, self.tracing)

@@ -262,11 +262,11 @@ def test_inside_a_tunnel_nothing_is_remembered() -> None:
     for opener in (OPENER, Caller("second", "second", run_given=True)):
         inside = Inside(Origin("http", "h.test", 80), opener)
         assert questions.of(HEAD, POLICY, "192.0.2.7", inside).caller.run_id == opener.run_id
-    assert not questions._known
+    assert not questions._memory.known
 
 
 def test_questions_remembered_are_bounded() -> None:
     questions = Questions(VIA)
     for number in range(ways_in._MAX_KNOWN + 1):
         questions.of(HEAD, POLICY, f"client-{number}", None)
-    assert len(questions._known) == 1
+    assert len(questions._memory.known) == ways_in._MAX_KNOWN

@@ -137,7 +137,7 @@ def test_the_same_question_again_is_another_line_with_the_same_words() -> None:
     assert [line["path"] for line in lines] == ["/a?token=[redacted]"] * 2
     assert [line["call_id"] for line in lines] == ["call-1", "call-2"]
     assert [line["status"] for line in lines] == [200, 503]
-    assert len(redactor.questions) == 1
+    assert len(redactor.questions.known) == len(redactor.callers.known) == 1
 
 
 @pytest.mark.parametrize(
@@ -158,10 +158,11 @@ def test_a_question_that_differs_anywhere_is_another_one(name: str, other: objec
 def test_questions_remembered_are_bounded_in_number_and_length() -> None:
     redactor = Redactor(RedactRule())
     record_line(make_record(path="/" + "x" * 256), redactor)
-    assert redactor.questions == {}
+    assert not redactor.questions.known
     for number in range(1025):
-        record_line(make_record(path=f"/{number}"), redactor)
-    assert len(redactor.questions) == 1
+        caller = Caller(f"run-{number}", "agent", run_given=True)
+        record_line(make_record(path=f"/{number}", caller=caller), redactor)
+    assert len(redactor.questions.known) == len(redactor.callers.known) == 1024
 
 
 @settings(max_examples=300)

@@ -19,7 +19,7 @@ def test_what_is_remembered_is_bounded() -> None:
     memo = Memo(str.upper)
     for number in range(10_000):
         assert memo.of(f"k{number}") == f"K{number}"
-    assert len(memo._known) <= 4096
-    before = len(memo._known)
+    assert len(memo._memory.known) <= 4096
+    before = len(memo._memory.known)
     assert memo.of("x" * 1000) == "X" * 1000
-    assert len(memo._known) == before
+    assert len(memo._memory.known) == before

@@ -1,9 +1,12 @@
+from typing import Any
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from proxy.model.errors import BadMessage
 from proxy.model.reason import Reason
+from proxy.model.remember import Memory
 from proxy.wire import head as head_module
 from proxy.wire.head import (
     MAX_FIELDS,
@@ -344,7 +347,10 @@ def test_the_verdict_does_not_depend_on_the_splitting(raw: bytes, places: list[i
         assert verdict(raw[:whole]) is None
 
 
-def test_a_field_section_that_was_read_before_is_the_same_one() -> None:
+def test_a_field_section_that_was_read_before_is_the_same_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(head_module, "_sections", Memory[bytes, Any](10))
     first = parse_request_head(b"GET /a HTTP/1.1\r\nHost: a.test\r\nX-A: 1\r\n\r\n")
     again = parse_request_head(b"POST /b HTTP/1.0\r\nHost: a.test\r\nX-A: 1\r\n\r\n")
     other = parse_request_head(b"GET /a HTTP/1.1\r\nHost: a.test\r\nX-A: 2\r\n\r\n")
@@ -362,15 +368,17 @@ def test_a_bad_section_is_bad_every_time() -> None:
 def test_what_is_remembered_of_sections_is_bounded_in_number_and_length(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for memo in ("_request_heads", "_sections"):
-        monkeypatch.setattr(head_module, memo, {})
+    memories = [Memory[bytes, Any](head_module._MAX_REMEMBERED) for _ in range(4)]
+    names = ("_request_heads", "_sections", "_fields", "_request_lines")
+    for name, memory in zip(names, memories, strict=True):
+        monkeypatch.setattr(head_module, name, memory)
     long = b"GET / HTTP/1.1\r\nHost: a.test\r\nX-A: %b\r\n\r\n" % (b"x" * 2048)
     assert parse_request_head(long).section is not parse_request_head(long).section
-    assert not head_module._sections
-    assert not head_module._request_heads
+    assert [len(memory.known) for memory in memories] == [0, 0, 1, 1]  # lines that are short are
     for number in range(head_module._MAX_REMEMBERED + 1):
-        parse_request_head(b"GET / HTTP/1.1\r\nHost: a.test\r\nX-A: %d\r\n\r\n" % number)
-    assert len(head_module._sections) == len(head_module._request_heads) == 1
+        raw = b"GET /%d HTTP/1.1\r\nHost: a.test\r\nX-A: %d\r\n\r\n" % (number, number)
+        parse_request_head(raw)
+    assert {len(memory.known) for memory in memories} == {head_module._MAX_REMEMBERED}
 
 
 def test_a_head_with_other_fields_has_a_section_of_its_own() -> None:
