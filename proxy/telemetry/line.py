@@ -19,7 +19,6 @@ from proxy.telemetry.visible import visible_json, visible_line
 
 _MICROS_PER_USD: Final = 1_000_000
 _MOST_REMEMBERED: Final = 1024  # prices
-_LONGEST_REMEMBERED_PATH: Final = 256
 _OK: Final = Reason.OK  # an attribute of an enum costs more than a name
 _FRACTIONS: Final = tuple(repr(n / 1000)[1:].encode() for n in range(1000))  # .0, .001, .002
 _MILLISECONDS: Final = tuple(b".%03dZ" % n for n in range(1000))
@@ -41,7 +40,8 @@ def record_view(
         "ts": utc_timestamp(record.ts),
         "call_id": record.call_id,
         **_caller(record.caller, redactor)[0],
-        **_question(record, redactor)[0],
+        **_place(record, redactor)[0],
+        "path": redactor.path(record.path),
         "code": code,
         "stop_reason": code if MEANINGS[code].stops_run else None,
         "status": record.status,
@@ -78,14 +78,11 @@ def _caller(caller: Caller | None, redactor: Redactor) -> Part:
     return part
 
 
-def _question(record: CallRecord, redactor: Redactor) -> Part:
-    """For what."""
-    key = (
-        record.path, record.tool, record.mode, record.method, record.scheme, record.host,
-        record.port,
-    )  # fmt: skip
-    question = redactor.questions.known.get(key)
-    if question is None:
+def _place(record: CallRecord, redactor: Redactor) -> Part:
+    """For what, but for the path."""
+    key = (record.tool, record.mode, record.method, record.scheme, record.host, record.port)
+    part = redactor.places.known.get(key)
+    if part is None:
         view: dict[str, object] = {
             "tool": visible_line(record.tool),
             "mode": record.mode,
@@ -93,12 +90,10 @@ def _question(record: CallRecord, redactor: Redactor) -> Part:
             "scheme": visible_line(record.scheme),
             "host": redactor.line(record.host),
             "port": record.port,
-            "path": redactor.path(record.path),
         }
-        question = (view, json_line(view)[1:-2])
-        if len(record.path) <= _LONGEST_REMEMBERED_PATH:
-            redactor.questions.keep(key, question)
-    return question
+        part = (view, json_line(view)[1:-2])
+        redactor.places.keep(key, part)
+    return part
 
 
 def _add_captures(view: dict[str, object], record: CallRecord, redactor: Redactor) -> None:
@@ -146,7 +141,7 @@ def _plain_line(record: CallRecord, redactor: Redactor) -> bytes:
     dumping that is."""
     second = int(record.ts)
     return (
-        b'{"ts":"%b%b","call_id":%b,%b,%b,"code":"ok","stop_reason":null,"status":%d,"attempts":%d,'
+        b'{"ts":"%b%b","call_id":%b,%b,%b,"path":%b,"code":"ok","stop_reason":null,"status":%d,"attempts":%d,'
         b'"queue_ms":%b,"upstream_ms":%b,"total_ms":%b,"request_bytes":%d,"response_bytes":%d,'
         b'"cost_usd":%b,"tokens":%d,"policy_version":%b,"sampled":false,"trace_id":%b}\n'
     ) % (
@@ -154,7 +149,8 @@ def _plain_line(record: CallRecord, redactor: Redactor) -> bytes:
         _MILLISECONDS[int((record.ts - second) * 1000)],
         _quoted(record.call_id),
         _caller(record.caller, redactor)[1],
-        _question(record, redactor)[1],
+        _place(record, redactor)[1],
+        _quoted(redactor.path(record.path)),
         record.status,
         record.attempts,
         _milliseconds(record.queue_ms),

@@ -47,13 +47,13 @@ class Redactor:
 
     `rule` comes from the policy; ValueError says which of its patterns is bad. `body_limit_bytes`
     is the size up to which bodies are captured; at most four times that is looked at, after
-    decompression too. `callers` and `questions` belong to `proxy.telemetry.line`, which keeps there
+    decompression too. `callers` and `places` belong to `proxy.telemetry.line`, which keeps there
     what parts of a record look like.
     """
 
     __slots__ = (
-        "_bodies", "_limit_bytes", "_lines", "_literals", "_matcher", "_names", "_paths",
-        "_rule", "_shortest", "callers", "questions",
+        "_bodies", "_encoded", "_limit_bytes", "_lines", "_literals", "_matcher", "_names",
+        "_paths", "_rule", "_shortest", "callers", "places",
     )  # fmt: skip
 
     def __init__(
@@ -75,8 +75,9 @@ class Redactor:
         # Runs, hosts and paths come again and again; what they look like is remembered.
         self._lines = Memo(lambda value: visible_line(self.text(value)))
         self._paths = Memo(self._path)
+        self._encoded = Memo(self._encoded_text)
         self.callers: Memory[Caller | None, Part] = Memory(_MOST_PARTS)
-        self.questions: Memory[tuple[object, ...], Part] = Memory(_MOST_PARTS)
+        self.places: Memory[tuple[object, ...], Part] = Memory(_MOST_PARTS)
 
     def hiding(self, secrets: tuple[str, ...]) -> "Redactor":
         """The same redactor, which knows these texts for secrets, however they are spelt."""
@@ -117,7 +118,7 @@ class Redactor:
         path, has_query, query = raw.partition("?")
         if "@" in path:
             path = _AUTHORITY.sub(lambda m: m.group().partition("//")[0] + "//", path)
-        result = self._encoded_text(path)
+        result = self._encoded.of(path)
         if has_query:
             result += "?" + self._query(query)
         return visible_line(result + ("#" + MASK if has_fragment else ""))

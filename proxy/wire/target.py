@@ -9,10 +9,12 @@ than repaired; paths are never decoded, normalised or rewritten.
 import re
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
+from typing import Final
 from unicodedata import category, normalize
 
 from proxy.model.call import Origin, Target
 from proxy.model.errors import BadMessage
+from proxy.model.remember import Memory
 
 _MAX_HOST_CHARS = 253
 _MAX_REMEMBERED_CHARS = 512
@@ -100,22 +102,34 @@ def parse_absolute(raw: str, method: str) -> Target:
 
     An empty path becomes `/` (3.2.1), or `*` for OPTIONS without path and query (3.2.4).
     """
-    read = _remembered_absolute if len(raw) <= _MAX_REMEMBERED_CHARS else _absolute
-    return read(raw, is_options=method == "OPTIONS")
+    is_options = method == "OPTIONS"
+    target = _absolutes.known.get((raw, is_options))
+    if target is None:
+        target = _absolute(raw, is_options=is_options)
+        if len(raw) <= _MAX_REMEMBERED_CHARS:
+            _absolutes.keep((raw, is_options), target)
+    return target
 
 
 def _absolute(raw: str, *, is_options: bool) -> Target:
     match = _ABSOLUTE.fullmatch(raw)
     if match is None:
         raise BadMessage("The target is not an http or https URL without fragment.")
-    scheme, authority, path = match[1].lower(), match[2], match[3] or ""
+    scheme, authority, path = match.groups()
+    if not path:
+        path = "*" if is_options else "/"
+    elif not path.startswith("/"):
+        path = "/" + path
+    return Target(_origin(scheme.lower(), authority), path)
+
+
+@lru_cache(maxsize=1024)
+def _origin(scheme: str, authority: str) -> Origin:
     host, port = split_authority(authority)
-    if not path.startswith("/"):
-        path = "*" if is_options and not path else "/" + path
-    return Target(Origin(scheme, host, port or _DEFAULT_PORTS[scheme]), path)
+    return Origin(scheme, host, port or _DEFAULT_PORTS[scheme])
 
 
-_remembered_absolute = lru_cache(maxsize=1024)(_absolute)
+_absolutes: Final[Memory[tuple[str, bool], Target]] = Memory(1024)
 
 
 def parse_connect(raw: str) -> Target:
