@@ -265,7 +265,7 @@ class ClientConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(data)
 
-    def write_together(self, head: bytes, content: bytes) -> None:
+    def write_together(self, head: bytes, content: bytes | memoryview) -> None:
         """The same, in one call of the system."""
         if self._transport is None:
             return

@@ -58,24 +58,22 @@ class ClientExchange(Exchange):
             self.keeps = False  # unread content would be taken for the next request
         return b"" if self.keeps else b"\r\nConnection: close"
 
-    def respond(self, start: bytes, lines: list[bytes], content: bytes) -> None:
+    def respond(self, head: bytes, content: bytes | memoryview) -> None:
         """See `Exchange`."""
         self.has_started = self.is_finished = True
         close = self._connection_line()
-        head = b"\r\n".join((start, *lines))
         if self.head.method == "HEAD":
             self._connection.write(b"%b%b\r\n\r\n" % (head, close))
             return
         head = b"%b\r\nContent-Length: %d%b\r\n\r\n" % (head, len(content), close)
         self._connection.write_together(head, content)
 
-    def respond_without_content(self, start: bytes, lines: list[bytes]) -> None:
+    def respond_without_content(self, head: bytes) -> None:
         """See `Exchange`."""
         self.has_started = self.is_finished = True
-        close = self._connection_line()
-        self._connection.write(b"%b%b\r\n\r\n" % (b"\r\n".join((start, *lines)), close))
+        self._connection.write(b"%b%b\r\n\r\n" % (head, self._connection_line()))
 
-    def start(self, start: bytes, lines: list[bytes], length: int | None) -> None:
+    def start(self, head: bytes, length: int | None) -> None:
         """See `Exchange`."""
         self.has_started = True
         if length is not None:
@@ -87,7 +85,6 @@ class ClientExchange(Exchange):
             self._is_close_delimited = True
             framing = b""
         close = self._connection_line()
-        head = b"\r\n".join((start, *lines))
         self._connection.write(b"%b%b%b\r\n\r\n" % (head, framing, close))
 
     def write(self, content: bytes) -> None:

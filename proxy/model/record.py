@@ -23,7 +23,7 @@ class Capture:
         self.body = bytearray()
         self.truncated = False
 
-    def add(self, content: bytes) -> None:
+    def add(self, content: bytes | memoryview) -> None:
         """Copy as much of `content` as still fits."""
         room = self.limit_bytes - len(self.body)
         if len(content) > room:

@@ -87,15 +87,16 @@ class Exchange:
         """Pass on a 1xx head, empty line included; dropped for HTTP/1.0."""
         raise NotImplementedError
 
-    def respond(self, start: bytes, lines: list[bytes], content: bytes) -> None:
-        """A whole answer at once."""
+    def respond(self, head: bytes, content: bytes | memoryview) -> None:
+        """A whole answer at once. `head`, here and below: start line and field lines, framing
+        aside, without the CRLF after the last."""
         raise NotImplementedError
 
-    def respond_without_content(self, start: bytes, lines: list[bytes]) -> None:
+    def respond_without_content(self, head: bytes) -> None:
         """An answer that has no content (HEAD, 204, 304); framing lines are taken as given."""
         raise NotImplementedError
 
-    def start(self, start: bytes, lines: list[bytes], length: int | None) -> None:
+    def start(self, head: bytes, length: int | None) -> None:
         """Begin an answer whose content follows; `length` None: not known beforehand."""
         raise NotImplementedError
 

@@ -148,7 +148,7 @@ async def _walk(visit: Visit, gateway_rule: ToolRule | None) -> None:
 def _answer_here(visit: Visit) -> None:
     """It asked to go no further than this (RFC 9110 section 7.6.2)."""
     visit.record.status = 200
-    visit.exchange.respond(b"HTTP/1.1 200 OK", [visit.exchange.date_line()], b"")
+    visit.exchange.respond(b"HTTP/1.1 200 OK\r\n" + visit.exchange.date_line(), b"")
 
 
 def _refuse_at_once(booth: Booth, exchange: Exchange) -> None:

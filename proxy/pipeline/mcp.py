@@ -183,7 +183,7 @@ def refuse_request(visit: Visit, request: McpRequest, refusal: Refusal) -> int |
     if not content:
         del lines[0]
     lines.append(exchange.date_line())
-    exchange.respond(status_line(status), lines, content)
+    exchange.respond(b"\r\n".join((status_line(status), *lines)), content)
     return status
 
 

@@ -97,8 +97,8 @@ async def answer_probe(visit: Visit) -> None:
 
 def _respond(visit: Visit, kind: bytes, content: bytes) -> None:
     visit.record.status, visit.record.response_bytes = 200, len(content)
-    lines = [b"Content-Type: " + kind, b"Cache-Control: no-store", visit.exchange.date_line()]
-    visit.exchange.respond(b"HTTP/1.1 200 OK", lines, content)
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nCache-Control: no-store\r\n%b"
+    visit.exchange.respond(head % (kind, visit.exchange.date_line()), content)
 
 
 async def _open(visit: Visit) -> None:

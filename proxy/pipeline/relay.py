@@ -14,7 +14,7 @@ from proxy.pipeline.upload import Upload
 from proxy.pipeline.visit import Visit
 from proxy.upstream.connection import Answer, UpstreamConnection
 from proxy.wire.body import Ends
-from proxy.wire.forward import content_length, relayed_lines, via_of
+from proxy.wire.forward import content_length, relayed_head
 from proxy.wire.head import ResponseHead
 from proxy.wire.location import gateway_lines, names_place
 
@@ -30,12 +30,11 @@ async def relay(
     exchange, record = visit.exchange, visit.record
     head = answer.head
     record.status = head.status
-    start = b"HTTP/1.1 %d %b" % (head.status, head.phrase)
     is_empty = visit.call.method == "HEAD" or head.status in (204, 304)
     lens = visit.filter_for(head) if visit.filter_for is not None else None
     if is_empty:
         lens = None
-    lines = _lines(visit, head, lens)
+    text = _head(visit, head, lens)
     capture = record.result = visit.capture(head.fields) if record.sampled else None
     content = answer.content
     if content:
@@ -45,34 +44,34 @@ async def relay(
             capture.add(content)
     if is_empty:
         length = content_length(head.fields) if head.status != 204 else None
-        exchange.respond_without_content(start, [*lines, length] if length else lines)
-    elif answer.is_whole:
-        if lens is not None:
-            content = lens.feed(content) + lens.finish()
-        exchange.respond(start, lines, content)
+        exchange.respond_without_content(b"%b\r\n%b" % (text, length) if length else text)
+    elif not answer.is_whole:
+        exchange.start(text, _length_of(answer, lens))
+        await _stream(visit, connection, upload, bytes(content), capture, lens)
+    elif lens is not None:
+        exchange.respond(text, lens.feed(bytes(content)) + lens.finish())
     else:
-        exchange.start(start, lines, _length_of(answer, lens))
-        await _stream(visit, connection, upload, content, capture, lens)
+        exchange.respond(text, content)
     if upload.is_under_way:
         await let_go(visit, connection, upload)
     else:
         visit.booth.pool.give_back(connection)
 
 
-def _lines(visit: Visit, head: ResponseHead, lens: ContentFilter | None) -> list[bytes]:
-    """The head's field lines, framing aside: the upstream's, as far as they go on, and ours."""
+def _head(visit: Visit, head: ResponseHead, lens: ContentFilter | None) -> bytes:
+    """The answer's head, framing aside: the upstream's, as far as it goes on, and our lines."""
     stops = _DROPPED_BY_US if visit.is_retried_out else _NOTHING
     if lens is not None and not lens.keeps_content:
         stops = stops | CONTENT_BOUND
-    lines = relayed_lines(head, also_drop=stops)
+    text = relayed_head(head, stops, visit.booth.via)
     if visit.call.mode is Mode.GATEWAY and names_place(head):
         # By the name the path was called with: the tools of an MCP server have rules of their own.
         prefix = f"/tools/{visit.live.rules[0].name}"
-        lines = gateway_lines(lines, visit.call.target.origin, visit.rule.upstream_path, prefix)
+        origin, base = visit.call.target.origin, visit.rule.upstream_path
+        text = b"\r\n".join(gateway_lines(text.split(b"\r\n"), origin, base, prefix))
     if b"date" not in head.named:
-        lines.append(visit.exchange.date_line())
-    lines.append(via_of(head.minor, visit.booth.via))
-    return lines + _our_lines(visit)
+        text = b"%b\r\n%b" % (text, visit.exchange.date_line())
+    return text + _our_lines(visit)
 
 
 def _length_of(answer: Answer, lens: ContentFilter | None) -> int | None:
@@ -118,23 +117,20 @@ async def _stream(
         exchange.throttle(None)
 
 
-def _our_lines(visit: Visit) -> list[bytes]:
-    """What the agent is told on every relayed answer."""
-    record = visit.record
-    reservation = visit.reservation
-    lines = [
-        b"Toolbooth-Call-Id: " + record.call_id.encode(),
-        b"Toolbooth-Tool: " + record.tool.encode(),
-        b"Toolbooth-Attempts: %d" % record.attempts,
-    ]
+def _our_lines(visit: Visit) -> bytes:
+    """What the agent is told on every relayed answer; a CRLF before each line."""
+    record, reservation = visit.record, visit.reservation
+    text = b"\r\nToolbooth-Call-Id: %b\r\nToolbooth-Tool: %b\r\nToolbooth-Attempts: %d" % (
+        record.call_id.encode(), record.tool.encode(), record.attempts,
+    )  # fmt: skip
     now_s = visit.booth.clock.monotonic()
     left = reservation.left(now_s)
     if left:
-        lines.append(b"Toolbooth-Budget: " + left)
+        text = b"%b\r\nToolbooth-Budget: %b" % (text, left)
     warning = reservation.warning(now_s)
     if warning:
-        lines.append(b"Toolbooth-Warning: " + warning.encode())
+        text = b"%b\r\nToolbooth-Warning: %b" % (text, warning.encode())
     if visit.is_retried_out:
         # The client's SDK must not multiply our retries by its own.
-        lines.append(b"X-Should-Retry: false")
-    return lines
+        text += b"\r\nX-Should-Retry: false"
+    return text

@@ -39,5 +39,5 @@ def reply(
     lines = problem_lines(refusal, call_id=call_id, tool=tool)
     lines.append(exchange.date_line())
     content = problem_body(refusal, call_id=call_id, tool=tool, caller=caller)
-    exchange.respond(status_line(status, phrase), lines, content)
+    exchange.respond(b"\r\n".join((status_line(status, phrase), *lines)), content)
     return status

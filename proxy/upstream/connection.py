@@ -22,6 +22,7 @@ from proxy.wire.head import ResponseHead, find_head_end, parse_response_head
 _MAX_INTERIM: Final = 32  # 1xx answers before one final; a flood of them is an attack
 _MAX_PENDING_BYTES: Final = 256 * 1024
 _WRITE_HIGH_BYTES: Final = 256 * 1024
+_MOST_COPIED_BYTES: Final = 16 * 1024
 _BY_LENGTH: Final = Ends.BY_LENGTH  # an attribute of an enum costs more
 _BY_CLOSE: Final = Ends.BY_CLOSE
 
@@ -30,15 +31,15 @@ Sink = Callable[[bytes], None]
 
 
 class Answer:
-    """The head of a final answer. `content`: what of its body came along; `is_whole`: and that
-    was all of it."""
+    """The head of a final answer. `content`: what of its body came along, a view where it is much;
+    `is_whole`: and that was all of it."""
 
     __slots__ = ("content", "framing", "head", "is_whole")
 
     def __init__(self, head: ResponseHead, framing: Framing) -> None:
         self.head = head
         self.framing = framing
-        self.content = b""
+        self.content: bytes | memoryview = b""
         self.is_whole = False
 
 
@@ -182,10 +183,10 @@ class UpstreamConnection(asyncio.Protocol):
                     return
                 searched = 0
                 head = parse_response_head(self._buffer[:end])
-                self._buffer = self._buffer[end:]
                 if head.status >= 200 or head.status == 101:
-                    self._take_final(head)
+                    self._take_final(head, end)
                     return
+                self._buffer = self._buffer[end:]
                 self._take_interim(head)
         except BadMessage as problem:
             self.abort()
@@ -198,7 +199,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._on_interim is not None:
             self._on_interim(head)
 
-    def _take_final(self, head: ResponseHead) -> None:
+    def _take_final(self, head: ResponseHead, end: int) -> None:
         if head.status == 101 and not self._wants_upgrade:
             raise BadMessage("It switches protocols unasked.")
         if head.status == 407:
@@ -210,32 +211,32 @@ class UpstreamConnection(asyncio.Protocol):
         answer = Answer(head, framing)
         assert self._answer is not None  # noqa: S101 - only called while an answer is awaited
         waiting = self._answer
-        if head.status != 101:
-            self._framing_ends = framing.ends
-            rest, self._buffer = self._buffer, b""
-            if framing.ends is _BY_LENGTH and len(rest) == framing.length:
-                answer.content, answer.is_whole = rest, True  # as most come: all at once
+        buffer = self._buffer
+        if head.status == 101:
+            self._buffer = buffer[end:]
+        else:
+            self._framing_ends, self._buffer = framing.ends, b""
+            if framing.ends is _BY_LENGTH and len(buffer) - end == framing.length:
+                is_much = framing.length > _MOST_COPIED_BYTES
+                answer.content = memoryview(buffer)[end:] if is_much else buffer[end:]
+                answer.is_whole = True  # as most are
                 self._stop_idle_timer()
             else:
-                self._begin_content(answer, rest)
+                self._begin_content(answer, buffer[end:])
         if not waiting.is_settled:
             waiting.keep(answer)
 
-    def _begin_content(self, answer: Answer, rest: bytes) -> None:
-        """`rest` came with the head."""
-        self._decoder = decoder_for(answer.framing)
-        if self._decoder.done:
-            self._keep = self._keep and not rest
+    def _begin_content(self, answer: Answer, along: bytes) -> None:
+        decoder = self._decoder = decoder_for(answer.framing)
+        if decoder.done:
+            self._keep = self._keep and not along
             self._end_content()
-        elif rest:
-            self._take_content(rest)
+        elif along:
+            self._take_content(along)
         answer.content = b"".join(self._pending)
         self._pending.clear()
         self._pending_bytes = 0
-        answer.is_whole = self._is_over()
-
-    def _is_over(self) -> bool:
-        return self._decoder is None and self._failure is None
+        answer.is_whole = decoder.done and self._failure is None
 
     def _take_content(self, data: bytes) -> None:
         assert self._decoder is not None  # noqa: S101 - only called while content is read

@@ -182,15 +182,25 @@ def _kept_lines(section: Section, ours: frozenset[bytes], options: frozenset[byt
     return lines
 
 
+def relayed_head(head: ResponseHead, also_drop: frozenset[bytes], via: bytes) -> bytes:
+    """An upstream's answer as the client gets it: the status line, `relayed_lines` and our Via
+    line, joined."""
+    known = head.onward
+    if known is not None and known[0] is also_drop and known[1] is via:
+        return known[2]
+    start = b"HTTP/1.1 %d %b" % (head.status, head.phrase)
+    via_line = via_of(head.minor, via)
+    text = b"\r\n".join((start, *relayed_lines(head, also_drop=also_drop), via_line))
+    head.onward = (also_drop, via, text)
+    return text
+
+
 def relayed_lines(head: ResponseHead, *, also_drop: frozenset[bytes] = _NOTHING) -> list[bytes]:
     """The lines of an upstream's answer that the client gets, framing aside. `also_drop`: names
     of fields that do not hold any more, or that ours take the place of."""
     section = head.section
-    known = section.returned
-    if known is not None and known[0] is also_drop:
-        return known[1].copy()
     stops = _RESPONSE_STOPS | also_drop | _options(section)
-    lines = [
+    return [
         line
         for name, line in section.fields
         if name not in stops
@@ -198,8 +208,6 @@ def relayed_lines(head: ResponseHead, *, also_drop: frozenset[bytes] = _NOTHING)
         # only we may say `toolbooth` in it
         and not (name == b"proxy-status" and b"toolbooth" in line.lower())
     ]
-    section.returned = (also_drop, lines)
-    return lines.copy()
 
 
 def content_length(fields: list[Field]) -> bytes | None:

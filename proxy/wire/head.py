@@ -49,13 +49,13 @@ class Section:
     changed, and it is equal to itself only.
 
     The rest are notes of what others have worked out of the section, since they will be asked
-    again: where the content ends (`length`: `proxy.wire.body`), what goes on (`options`, `onward`,
-    `returned`: `proxy.wire.forward`), whether it can be read in two ways (`checked`:
+    again: where the content ends (`length`: `proxy.wire.body`), what goes on (`options`, `onward`:
+    `proxy.wire.forward`), whether it can be read in two ways (`checked`:
     `proxy.listeners.ways_in`) and who sent it (`sender`: `proxy.listeners.identity`).
     """
 
     __slots__ = (
-        "checked", "fields", "length", "named", "onward", "options", "returned", "sender",
+        "checked", "fields", "length", "named", "onward", "options", "sender",
     )  # fmt: skip
 
     def __init__(self, fields: list[Field], named: dict[bytes, bytes]) -> None:
@@ -64,7 +64,6 @@ class Section:
         self.length: Framing | None = None
         self.options: frozenset[bytes] | None = None
         self.onward: tuple[frozenset[bytes], bytes, bytes] | None = None
-        self.returned: tuple[frozenset[bytes], list[bytes]] | None = None
         self.checked: tuple[frozenset[bytes], bytes, int] | None = None
         self.sender: tuple[object, str, Caller | None, Caller] | None = None
 
@@ -109,14 +108,15 @@ class RequestHead(Head):
 
 
 class ResponseHead(Head):
-    """An answer's. `phrase`: the reason phrase as received."""
+    """An answer's. `phrase`: the reason phrase as received. `onward`: as a request's has one."""
 
-    __slots__ = ("phrase", "status")
+    __slots__ = ("onward", "phrase", "status")
 
     def __init__(self, minor: int, status: int, phrase: bytes, section: Section) -> None:
         super().__init__(minor, section)
         self.status = status
         self.phrase = phrase
+        self.onward: tuple[frozenset[bytes], bytes, bytes] | None = None
 
 
 def end_of_empty_lines(buffer: bytes) -> int:

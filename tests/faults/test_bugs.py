@@ -47,7 +47,7 @@ faults = NumberedTests()
 STAGES = (
     "handle.find_route", "handle.upload_of", "handle.admit", "handle.hops_left",
     "handle.via_of", "handle.attempt", "attempt._send_and_wait", "handle.relay",
-    "relay.relayed_lines", "relay.via_of", "relay._our_lines",
+    "relay.relayed_head", "relay._our_lines",
 )  # fmt: skip
 WAITING = ("handle.admit", "handle.attempt", "attempt._send_and_wait", "handle.relay")
 FIRST = GET.replace(b"a.test/", b"a.test/one", 1) + END

@@ -20,6 +20,9 @@ import pytest
 import uvloop
 
 from proxy.guards.switches import Switches
+from proxy.model.remember import Memory
+from proxy.telemetry import line
+from proxy.wire import head, target
 from tests.fakes.sidecar import Sidecar, policy_text
 
 BOUNDS: dict[str, int] = json.loads((Path(__file__).parent / "cost.json").read_text())
@@ -141,6 +144,15 @@ def calls_of(kind: str) -> int:
 
     with _origin() as port:
         return uvloop.run(count(port))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_remembered() -> None:
+    """Of other tests, which may have filled what is full for a while then."""
+    for module in (head, line, target):
+        for value in vars(module).values():
+            if isinstance(value, Memory):
+                value.forget()
 
 
 @pytest.mark.parametrize("kind", ["get", "post", "refused"])

@@ -38,7 +38,7 @@ async def test_a_bug_after_the_answer_has_come_closes_the_connection_to_the_upst
         ended.set()
 
     async with Origin(script) as origin, Sidecar(policy_text(origin.port)) as sidecar:
-        with patch("proxy.pipeline.relay.relayed_lines", side_effect=ZeroDivisionError):
+        with patch("proxy.pipeline.relay.relayed_head", side_effect=ZeroDivisionError):
             assert (await sidecar.get(f"{origin.url}/")).startswith(b"HTTP/1.1 500 ")
         await asyncio.wait_for(ended.wait(), 5)
         assert isinstance(sidecar.bugs.pop(), ZeroDivisionError)
