@@ -14,6 +14,7 @@ PACKAGES = {
               "libnfnetlink0", "libtdb1", "squid-langpack"),
     "tinyproxy": ("tinyproxy-bin",),
     "nginx": ("nginx", "nginx-common"),
+    "wrk": ("wrk", "libluajit2-5.1-2", "libluajit-5.1-common"),
     "haproxy": ("haproxy", "liblua5.3-0", "libopentracing1", "libopentracing-c-wrapper0"),
 }  # fmt: skip
 _LIBRARIES = f"{ROOT}/usr/lib/{os.uname().machine}-linux-gnu"
@@ -22,7 +23,7 @@ ENVIRONMENT = {"LD_LIBRARY_PATH": _LIBRARIES}
 
 def program(name: str) -> str:
     """Its path, whether it is there or not."""
-    folder = "bin" if name == "tinyproxy" else "sbin"
+    folder = "bin" if name in ("tinyproxy", "wrk") else "sbin"
     return str(ROOT / "usr" / folder / name)
 
 

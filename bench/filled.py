@@ -36,7 +36,8 @@ def fill(sidecar: Sidecar, runs: int) -> float:
     ledger, rule = sidecar.booth.ledger, sidecar.booth.policy.budgets
     before = resident_bytes()
     for number in range(runs):
-        caller = Caller("run" if runs == 1 else f"run-{number:05d}", "", run_given=True)
+        # One that calls alone is called `run` by the load, more are counted.
+        caller = Caller(f"run-{number:05d}" if number else "run", "", run_given=True)
         held = ledger.reserve(rule, caller, Kind.TOOL, 1000, None)
         assert isinstance(held, Reservation)
         held.settle(1000)

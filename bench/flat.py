@@ -20,22 +20,25 @@ from rounds import BENCH
 
 _TOOLS = (10, 100, 1_000, 10_000)
 _RUNS = (1, 1_000, 100_000, 1_000_000)
-_ASKING_RUNS = 20_000  # of the live ones, in turn; more would measure the load generator
+_CALLERS = (1, 100, 1_000, 20_000)  # more would measure the load generator
 _LIMIT_S = 60.0
 
 
 def flat(subjects: list[Subject], options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """CPU per call of the data path alone (no control port, no log file), small GET; `ratio` is to
-    the smallest of its row. All sizes are up at once, and take turns."""
+    the smallest of its row. All sizes are up at once, and take turns. `tools`: so many in the
+    catalogue, 1,000 runs calling in turn. `runs`: so many are live, and one of them calls.
+    `callers`: so many of a million live runs call in turn."""
     del subjects
     return {
-        "tools": _sizes([(size, 1_000) for size in _TOOLS], 0, options),
-        "runs": _sizes([(10, size) for size in _RUNS], 1, options),
+        "tools": _sizes([(size, 1_000, 1_000) for size in _TOOLS], 0, options),
+        "runs": _sizes([(10, size, 1) for size in _RUNS], 1, options),
+        "callers": _sizes([(10, _RUNS[-1], size) for size in _CALLERS], 2, options),
     }
 
 
 def _sizes(
-    worlds: list[tuple[int, int]], varied: int, options: argparse.Namespace
+    worlds: list[tuple[int, int, int]], varied: int, options: argparse.Namespace
 ) -> dict[str, dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="flat-") as folder, Children(Path(folder)) as children:
         command = [sys.executable, str(BENCH / "upstream.py"), "get"]
@@ -43,10 +46,10 @@ def _sizes(
         found: dict[str, dict[str, Any]] = {}
         places: dict[str, tuple[int, int, int]] = {}
         for world in worlds:
-            report = Path(folder) / f"{world[0]}-{world[1]}.json"
+            report = Path(folder) / f"{world[varied]}.json"
             name = str(world[varied])
             port, pid = _fill(children, world, upstream_port, report, options)
-            places[name] = (port, pid, min(world[1], _ASKING_RUNS))
+            places[name] = (port, pid, world[2])
             found[name] = {"rounds": [], **json.loads(report.read_text())}
             found[name]["rss_bytes"] = resident_bytes(pid)
         names = list(places)
@@ -64,7 +67,7 @@ def _sizes(
 
 def _fill(
     children: Children,
-    world: tuple[int, int],
+    world: tuple[int, int, int],
     upstream_port: int,
     report: Path,
     options: argparse.Namespace,
@@ -87,10 +90,10 @@ def _cost_us(
     upstream_port: int,
     options: argparse.Namespace,
 ) -> float:
-    port, pid, runs = place
+    port, pid, callers = place
     command = [sys.executable, str(BENCH / "load.py"), "--workload", "get", "--port", str(port)]
     command += ["--authority", f"127.0.0.1:{upstream_port}", "--pid", str(pid)]
-    command += ["--core", str(options.proxy_core), "--runs", str(runs)]
+    command += ["--core", str(options.proxy_core), "--runs", str(callers)]
     command += ["--seconds", str(options.seconds), "--connections", "32"]
     seen = children.answer_of(command, options.load_core, _LIMIT_S)
     if seen["failures"]:

@@ -19,6 +19,8 @@ PAGE = ROOT / "docs" / "performance.md"
 PICTURE = ROOT / "docs" / "images" / "performance.svg"
 BEGIN = "<!-- figures: begin, written by `python -m bench.page` -->"
 END = "<!-- figures: end -->"
+_GROWTH = {"tools": "tools", "runs": "live runs",
+           "callers": "of 1,000,000 live runs calling in turn"}  # fmt: skip
 _TUNNEL_UNITS = {"open": "new tunnels", "echo": "round trips of 64 B", "bulk": "bytes, by the GB"}
 
 Whole = dict[str, Any]
@@ -35,7 +37,8 @@ def with_figures(page: str, whole: Whole, bounds: dict[str, int]) -> str:
 
 def figures_text(whole: Whole, bounds: dict[str, int]) -> str:
     """The block between the markers, both included."""
-    sections = [_targets(whole), _machine(whole), _calls(whole), _latency(whole), _tunnels(whole),
+    sections = [_targets(whole), _machine(whole), _calls(whole), _wrk(whole),
+                _latency(whole), _tunnels(whole),
                 _intercepted(whole), _memory(whole), _flat(whole), _counted(bounds)]  # fmt: skip
     return "\n\n".join([BEGIN, *(each for each in sections if each), END])
 
@@ -85,6 +88,18 @@ def _calls(whole: Whole) -> str:
     heads = ("call, connections", "through", "CPU µs a call", "Toolbooth's to it", "calls/s",
              "p50 ms", "p99 ms", "others % of core")  # fmt: skip
     return _section("Calls", heads, rows)
+
+
+def _wrk(whole: Whole) -> str:
+    rows = []
+    for workload, subjects in sorted(_figures(whole, "wrk").items(), key=_case_order):
+        own = subjects["toolbooth"]["cpu_us_per_request"]
+        for name, figure in subjects.items():
+            cpu = figure["cpu_us_per_request"]
+            costs = ("-", "-") if name == "direct" else (f"{cpu:.1f}", _ratio(own, cpu))
+            rows.append((workload, name, *costs, f"{figure['requests_per_s']:,.0f}"))
+    heads = ("call", "through", "CPU µs a call", "Toolbooth's to it", "calls/s")
+    return _section("The same calls, asked for by wrk", heads, rows)
 
 
 def _latency(whole: Whole) -> str:
@@ -143,9 +158,10 @@ def _memory(whole: Whole) -> str:
 
 def _flat(whole: Whole) -> str:
     rows = [
-        (f"{int(size):,} {kind}", f"{figure['cpu_us_per_request']:.1f}", f"{figure['ratio']:.2f}",
+        (f"{int(size):,} {_GROWTH[kind]}", f"{figure['cpu_us_per_request']:.1f}",
+         f"{figure['ratio']:.2f}",
          f"{figure['bytes_per_run']:,.0f}" if kind == "runs" and int(size) >= 100_000 else "-")
-        for kind, sizes in _figures(whole, "flat").items()
+        for kind, sizes in sorted(_figures(whole, "flat").items(), reverse=True)
         for size, figure in sorted(sizes.items(), key=lambda item: int(item[0]))
     ]  # fmt: skip
     heads = ("how large", "CPU µs a call", "to the smallest", "bytes a run")
@@ -173,8 +189,8 @@ def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def _case_order(item: tuple[str, object]) -> tuple[int, int]:
-    workload, connections = item[0].split()
-    return ("get", "post", "64k").index(workload), int(connections)
+    workload, _, connections = item[0].partition(" ")
+    return ("get", "post", "64k").index(workload), int(connections or 0)
 
 
 def _ratio(own: float, other: float) -> str:

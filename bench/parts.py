@@ -16,11 +16,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import debian
 from children import ChildError, Children
 from cpu import resident_bytes
 from peers import Subject
 from rounds import BENCH, DIRECT, Running, measure, start
 from tunnel_load import MODES, client_hello
+from workload import WORKLOADS
 
 Figures = dict[str, dict[str, dict[str, Any]]]
 Part = Callable[[list[Subject], argparse.Namespace], Figures]
@@ -46,6 +48,35 @@ def calls(subjects: list[Subject], options: argparse.Namespace) -> Figures:
             given = _with(options, connections=connections)
             found[f"{workload} {connections}"] = measure(workload, chosen, given)  # type: ignore[assignment]
     return found
+
+
+def by_wrk(subjects: list[Subject], options: argparse.Namespace) -> Figures:
+    """The calls at 32 connections once more, asked for by wrk. Its runs last whole seconds."""
+    kept = [each for each in subjects if each.keeps_alive]
+    if not debian.unpack("wrk"):
+        raise ChildError("wrk cannot be had here")
+    return {workload: _by_wrk(workload, kept, options) for workload in ("get", "post", "64k")}
+
+
+def _by_wrk(
+    workload: str, subjects: list[Subject], options: argparse.Namespace
+) -> dict[str, dict[str, Any]]:
+    with _running(subjects, options, workload) as (children, running, upstream_port):
+        rounds: dict[str, list[dict[str, float]]] = {each.name: [] for each in running}
+        for _, each in _turns(running, options.rounds, f"wrk, {workload}"):
+            command = _load_command("wrk_load.py", each, upstream_port)
+            command += ["--workload", workload, "--runs", str(options.runs)]
+            command += ["--seconds", str(max(1, round(options.seconds)))]
+            command += ["--core", str(options.proxy_core)]
+            if each.pid is not None:
+                command += ["--pid", str(each.pid)]
+            seen = _answer(children, command, options)
+            if seen["failures"] or not seen["completed"]:
+                raise ChildError(f"{each.name}: {seen}")
+            seen["cpu_us_per_request"] = seen["proxy_cpu_us"] / seen["completed"]
+            seen["requests_per_s"] = seen["completed"] / seen["wall_us"] * 1e6
+            rounds[each.name].append(seen)
+    return {name: _medians(of) for name, of in rounds.items()}
 
 
 def intercepted(subjects: list[Subject], options: argparse.Namespace) -> Figures:
@@ -179,6 +210,7 @@ def start_up(subjects: list[Subject], options: argparse.Namespace) -> Figures:
 
 PARTS: dict[str, Part] = {
     "calls": calls,
+    "wrk": by_wrk,
     "intercepted": intercepted,
     "tunnels": tunnels,
     "latency": latency,
@@ -191,16 +223,19 @@ PARTS: dict[str, Part] = {
 def _running(
     subjects: list[Subject], options: argparse.Namespace, kind: str
 ) -> Iterator[tuple[Children, list[Running], int]]:
-    """An upstream (`get`, or what is at the end of tunnels), no proxy, and the subjects."""
+    """An upstream (of calls, or what is at the end of tunnels), no proxy, and the subjects."""
     with tempfile.TemporaryDirectory(prefix="speed-") as folder, Children(Path(folder)) as children:
-        program = "upstream.py" if kind == "get" else "tunnel_upstream.py"
+        is_http = kind in WORKLOADS
+        program = "upstream.py" if is_http else "tunnel_upstream.py"
         command = [sys.executable, str(BENCH / program), kind]
         port = children.start_announced(command, options.load_core)
         running = [Running(DIRECT, port, None)]
         for each in subjects:
-            opaque = kind != "get"
             behind = (port, None)
-            running.append(start(each, children, Path(folder), behind, options, is_opaque=opaque))
+            is_opaque = not is_http
+            running.append(
+                start(each, children, Path(folder), behind, options, is_opaque=is_opaque)
+            )
         yield children, running, port
 
 

@@ -13,6 +13,7 @@ import sys
 import time
 from typing import Any
 
+import debian
 from children import ChildError
 from flat import flat
 from parts import PARTS
@@ -55,7 +56,10 @@ def _run(name: str, subjects: list[Subject], options: argparse.Namespace) -> dic
         "load_average": {"before": load_before, "after": os.getloadavg()},
         "rounds": options.rounds,
         "seconds": options.seconds,
-        "versions": {each.name: each.version() for each in subjects},
+        "versions": {
+            **{each.name: each.version() for each in subjects},
+            **({"wrk": debian.version("wrk")} if name == "wrk" else {}),
+        },
         "figures": _short(figures),
     }
 

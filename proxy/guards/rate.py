@@ -19,6 +19,7 @@ from proxy.policy.policy import RateRule, RateScope
 WAITERS_LIMIT: Final = 1_000  # per bucket
 FULL_RETRY_AFTER_MS: Final = 1_000
 _SWEEP: Final = 2
+_ROOMY: Final = 4  # up to a quarter of the limit drained buckets stay: whoever had one comes again
 _ROUNDING: Final = 1e-9  # of a call: less does not make it wait
 
 
@@ -179,7 +180,8 @@ class RateLimits:
             if bucket is not None:
                 shelf.move_to_end(who)
                 return bucket
-            self._drop_drained(key, now_s)
+            if self._count >= self._limit // _ROOMY:
+                self._drop_drained(key, now_s)
         if self._count >= self._limit and not self._make_room(now_s):
             return None
         bucket = _Bucket(rule, now_s)

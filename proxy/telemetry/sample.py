@@ -9,6 +9,7 @@ import zlib
 from typing import Final
 
 _SPACE: Final = 1 << 32
+_SPREAD: Final = 0x9E3779B1
 
 
 def is_sampled(run_id: str, rate: float) -> bool:
@@ -23,4 +24,6 @@ def is_sampled(run_id: str, rate: float) -> bool:
     if not rate > 0.0:  # also NaN
         return False
     crc = zlib.crc32(run_id.encode("utf-8", "backslashreplace"))
-    return (crc * 0x9E3779B1 & 0xFFFFFFFF) < rate * _SPACE
+    # crc * _SPREAD modulo 2**32, in halves: no product leaves what a machine word holds.
+    high = ((crc >> 16) * _SPREAD & 0xFFFF) << 16
+    return ((crc & 0xFFFF) * _SPREAD + high & 0xFFFFFFFF) < rate * _SPACE

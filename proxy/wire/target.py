@@ -17,6 +17,7 @@ from proxy.model.errors import BadMessage
 from proxy.model.remember import Memory
 
 _MAX_HOST_CHARS = 253
+_MAX_REMEMBERED = 1024
 _MAX_REMEMBERED_CHARS = 512
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
@@ -123,13 +124,13 @@ def _absolute(raw: str, *, is_options: bool) -> Target:
     return Target(_origin(scheme.lower(), authority), path)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=_MAX_REMEMBERED)
 def _origin(scheme: str, authority: str) -> Origin:
     host, port = split_authority(authority)
     return Origin(scheme, host, port or _DEFAULT_PORTS[scheme])
 
 
-_absolutes: Final[Memory[tuple[str, bool], Target]] = Memory(1024)
+_absolutes: Final[Memory[tuple[str, bool], Target]] = Memory(_MAX_REMEMBERED)
 
 
 def parse_connect(raw: str) -> Target:
