@@ -14,7 +14,7 @@ from proxy.model.remember import Memory
 from proxy.policy.match import find_gateway_tool
 from proxy.policy.policy import Policy, ToolRule
 from proxy.wire.forward import check_single_fields
-from proxy.wire.head import RequestHead, field_values
+from proxy.wire.head import RequestHead, field_values, times_forgotten
 from proxy.wire.target import (
     check_host_field,
     has_dot_segment,
@@ -57,13 +57,15 @@ class Question:
 
 class Questions:
     """Reads them off the heads of one listener. A head that has been read before asks the same
-    again, as long as its client and the policy are the same; at most 1,024 are remembered."""
+    again, as long as its client and the policy are the same; at most 1,024 are remembered, and only
+    of heads that are so themselves: another would never be found again."""
 
-    __slots__ = ("_memory", "_policy", "_via_token")
+    __slots__ = ("_generation", "_memory", "_policy", "_via_token")
 
     def __init__(self, via_token: bytes) -> None:
         self._via_token = via_token
         self._policy: Policy | None = None  # under which they were read
+        self._generation = 0  # of the heads they were read off
         self._memory: Memory[tuple[RequestHead, str], Question] = Memory(_MAX_KNOWN)
 
     def of(
@@ -73,14 +75,16 @@ class Questions:
         tool."""
         if inside is not None:
             return read_question(head, policy, client_address, self._via_token, inside)
-        if policy is not self._policy:
-            self._policy = policy
+        generation = times_forgotten()
+        if policy is not self._policy or generation != self._generation:
+            self._policy, self._generation = policy, generation
             self._memory.forget()
         key = (head, client_address)
         question = self._memory.known.get(key)
         if question is None:
             question = read_question(head, policy, client_address, self._via_token)
-            self._memory.keep(key, question)
+            if head.is_remembered:
+                self._memory.keep(key, question)
         return question
 
 

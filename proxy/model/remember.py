@@ -17,24 +17,27 @@ class Memory(Generic[_Key, _Value]):
     several threads, which at worst work an answer out twice.
     """
 
-    __slots__ = ("_most", "_turned_away", "known")
+    __slots__ = ("_most", "_turned_away", "generation", "known")
 
     def __init__(self, most: int) -> None:
         self.known: dict[_Key, _Value] = {}
+        self.generation = 0  # counts the times it has started anew
         self._most = most
         self._turned_away = 0
 
-    def keep(self, key: _Key, value: _Value) -> None:
-        """Keep one more answer, if there is room."""
+    def keep(self, key: _Key, value: _Value) -> bool:
+        """Keep one more answer, if there is room. Is it kept?"""
         known = self.known
         if len(known) >= self._most:
             self._turned_away += 1
             if self._turned_away < _PATIENCE * self._most:
-                return
+                return False
             self.forget()
         known[key] = value
+        return True
 
     def forget(self) -> None:
         """Start anew."""
         self._turned_away = 0
+        self.generation += 1
         self.known.clear()

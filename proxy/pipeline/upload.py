@@ -17,6 +17,7 @@ from proxy.wire.body import LAST_CHUNK, NO_CONTENT, Ends, Framing, encode_chunk
 
 MAX_KEPT_BYTES: Final = 256 * 1024  # a larger body is sent once only
 MAX_PREFETCH_BYTES: Final = 64 * 1024  # a larger body is streamed
+_MOST_PARTS: Final = 64
 _BY_LENGTH: Final = Ends.BY_LENGTH  # an attribute of an enum costs more than a name
 
 
@@ -56,6 +57,8 @@ class Upload:
             self._is_over = True
 
     def _keep(self, content: bytes) -> None:
+        if len(self._parts) >= _MOST_PARTS:
+            self._parts[:] = [b"".join(self._parts)]  # each takes room of its own beside its bytes
         self._parts.append(content)
         self._kept_bytes += len(content)
 

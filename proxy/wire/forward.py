@@ -9,11 +9,11 @@ A name spelt with `_` for `-` is the same name to CGI, WSGI and their like, so `
 `X_Agent_Run_Id` stop where `Content-Length` and `X-Agent-Run-Id` do.
 """
 
-from functools import lru_cache
 from typing import Final
 
 from proxy.model.call import Origin
 from proxy.model.errors import BadMessage
+from proxy.model.remember import Memory
 from proxy.wire.body import Ends, Framing, is_length
 from proxy.wire.head import (
     Field,
@@ -44,6 +44,8 @@ _SINGLE: Final = frozenset(
 
 
 _NOTHING: Final[frozenset[bytes]] = frozenset()
+_MAX_REMEMBERED: Final = 64  # values of Connection
+_MAX_REMEMBERED_BYTES: Final = 64
 
 
 def check_single_fields(head: RequestHead | Section, ours: frozenset[bytes]) -> None:
@@ -65,14 +67,22 @@ def nominated(head: Head) -> frozenset[bytes]:
 def _options(section: Section) -> frozenset[bytes]:
     options = section.options
     if options is None:
-        options = _options_in(tuple(field_values(section, b"connection")))
-        section.options = options
+        options = section.options = _read_options(field_values(section, b"connection"))
     return options
 
 
-@lru_cache(maxsize=256)
-def _options_in(values: tuple[bytes, ...]) -> frozenset[bytes]:
-    return frozenset(list_tokens(list(values)))
+_connections: Final[Memory[bytes, frozenset[bytes]]] = Memory(_MAX_REMEMBERED)
+
+
+def _read_options(values: list[bytes]) -> frozenset[bytes]:
+    """Nearly all say `keep-alive` or `close`."""
+    if len(values) != 1 or len(values[0]) > _MAX_REMEMBERED_BYTES:
+        return frozenset(list_tokens(values))
+    known = _connections.known.get(values[0])
+    if known is None:
+        known = frozenset(list_tokens(values))
+        _connections.keep(values[0], known)
+    return known
 
 
 def via_of(minor: int, via: bytes) -> bytes:

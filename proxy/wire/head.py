@@ -91,14 +91,16 @@ class Head:
 
 
 class RequestHead(Head):
-    """A request's. `onward` belongs to `proxy.wire.forward`, as some of the section does."""
+    """A request's. `is_remembered`: the same bytes give this very head again, for as long as they
+    are not forgotten. `onward` belongs to `proxy.wire.forward`, as some of the section does."""
 
-    __slots__ = ("method", "onward", "target")
+    __slots__ = ("is_remembered", "method", "onward", "target")
 
     def __init__(self, method: str, target: str, minor: int, section: Section) -> None:
         super().__init__(minor, section)
         self.method = method
         self.target = target
+        self.is_remembered = False
         self.onward: tuple[Origin, str, bytes] | None = None
 
     def with_fields(self, fields: list[Field]) -> "RequestHead":
@@ -179,8 +181,13 @@ def parse_request_head(raw: bytes) -> RequestHead:
     if head is None:
         head = _read_request_head(raw)
         if len(raw) <= _MAX_REMEMBERED_BYTES:
-            _request_heads.keep(raw, head)
+            head.is_remembered = _request_heads.keep(raw, head)
     return head
+
+
+def times_forgotten() -> int:
+    """How often all request heads that were remembered have been forgotten."""
+    return _request_heads.generation
 
 
 def read_request_head(buffer: bytes, searched: int) -> tuple[RequestHead | None, bytes]:

@@ -239,7 +239,9 @@ def test_inside_a_tunnel_nothing_may_disagree_with_it(start: str, host: str) -> 
 
 # --- remembered -----------------------------------------------------------------------------
 
-HEAD = parse_request_head(b"GET http://h.test/a HTTP/1.1\r\nHost: h.test\r\nX-Agent: a\r\n\r\n")
+RAW = b"GET http://h.test/a HTTP/1.1\r\nHost: h.test\r\nX-Agent: a\r\n\r\n"
+HEAD = parse_request_head(RAW)
+HEAD.is_remembered = True  # whatever other tests have left in the memory of heads
 
 
 def test_the_same_head_of_the_same_client_asks_the_same() -> None:
@@ -270,3 +272,19 @@ def test_questions_remembered_are_bounded() -> None:
     for number in range(ways_in._MAX_KNOWN + 1):
         questions.of(HEAD, POLICY, f"client-{number}", None)
     assert len(questions._memory.known) == ways_in._MAX_KNOWN
+
+
+def test_of_a_head_that_is_not_remembered_no_question_is() -> None:
+    """It would be read anew the next time, and what is kept under it never found."""
+    questions = Questions(VIA)
+    long = parse_request_head(RAW[:-2] + b"Cookie: " + b"x" * 2048 + b"\r\n\r\n")
+    assert questions.of(long, POLICY, "192.0.2.7", None).target.path == "/a"
+    assert not questions._memory.known
+
+
+def test_where_heads_are_forgotten_so_are_their_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    questions = Questions(VIA)
+    questions.of(HEAD, POLICY, "192.0.2.7", None)
+    monkeypatch.setattr(ways_in, "times_forgotten", lambda: 1_000_000)
+    questions.of(HEAD, POLICY, "192.0.2.8", None)
+    assert [address for _, address in questions._memory.known] == ["192.0.2.8"]

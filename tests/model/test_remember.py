@@ -4,8 +4,9 @@ from proxy.model.remember import Memory
 def test_never_more_is_kept_than_fits() -> None:
     memory: Memory[int, str] = Memory(7)
     for number in range(1000):
-        memory.keep(number, str(number))
+        assert memory.keep(number, str(number)) is (number in memory.known)
         assert len(memory.known) <= 7
+    assert memory.generation == 1000 // (7 * 8 + 6)
 
 
 def test_an_answer_that_is_worked_out_twice_is_kept_once() -> None:

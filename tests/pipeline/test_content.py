@@ -62,6 +62,25 @@ async def test_a_rewriter_s_answer_has_a_length_of_its_own_and_no_validators(
     assert record.response_bytes == 5
 
 
+MUCH = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"m" * 100_000
+
+
+@pytest.mark.parametrize("lens", [None, Shout(keeps_content=True)], ids=["nobody reads", "read"])
+async def test_much_content_is_passed_on_as_it_came(
+    lens: Shout | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not copied on its way, where nobody has to see it."""
+    got, record = await answer_through(lens, MUCH, monkeypatch)
+    assert got.partition(b"\r\n\r\n")[2] == b"m" * 100_000
+    assert record.response_bytes == 100_000
+    assert lens is None or lens.seen == b"m" * 100_000
+
+
+async def test_much_content_is_rewritten_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    got, _ = await answer_through(Shout(keeps_content=False), MUCH, monkeypatch)
+    assert got.endswith(b"Content-Length: 100001\r\n\r\n" + b"M" * 100_000 + b"!")
+
+
 async def test_a_stream_is_rewritten_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     got, _ = await answer_through(Shout(keeps_content=False), CHUNKED, monkeypatch)
     assert b"HELLO" in got

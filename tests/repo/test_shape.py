@@ -44,7 +44,6 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "pipeline/live.py": _FORWARD,
     "pipeline/relay.py": _FORWARD,
     "pipeline/reply.py": _FORWARD,
-    "pipeline/upload.py": _FORWARD,
     "pipeline/visit.py": _FORWARD,
     "upstream/tunnel.py": _CONNECT,
 }

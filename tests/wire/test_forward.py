@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from proxy.model.call import Origin
 from proxy.model.errors import BadMessage
+from proxy.wire import forward
 from proxy.wire.body import CHUNKED, NO_CONTENT, Ends, Framing
 from proxy.wire.forward import (
     Outgoing,
@@ -91,6 +92,16 @@ def test_other_fields_go_on_as_they_came() -> None:
              b"Authorization: Bearer t", b"Via: 1.0 before", b"Forwarded: for=192.0.2.1",
              b"Expect: 100-continue"]  # fmt: skip
     assert sent(head_of(*lines))[2:] == [*lines, VIA]
+
+
+def test_values_of_connection_that_are_remembered_are_few_and_short() -> None:
+    """They come before anything is known of who sends them."""
+    for number in range(200):
+        assert nominated(head_of(b"Connection: x-%d" % number)) == {b"x-%d" % number}
+        long = b"x" * 65 + b"%d" % number
+        assert nominated(head_of(b"Connection: " + long)) == {long}
+    assert len(forward._connections.known) <= 64
+    assert max(map(len, forward._connections.known)) <= 64
 
 
 def test_what_connection_nominates_stops_and_our_own_lines_do_not() -> None:
