@@ -246,10 +246,11 @@ class Reservation:
             self.run_deadline_s = run.started_s + rule.max_seconds
         run.hold(amount)
         if loop_key is not None and rule.loop_limit is not None:
-            learn = ledger.runs_table.learn
+            table = ledger.runs_table
             if more_keys:
-                self._loop_keys = tuple(key for key in (loop_key, *more_keys) if learn(run, key))
-            elif learn(run, loop_key):
+                keys = (loop_key, *more_keys)
+                self._loop_keys = tuple(key for key in keys if table.learn(run, key))
+            elif table.learn(run, loop_key):
                 self._loop_keys = (loop_key,)
         if agent is not None:
             ledger.agents_table.charge(agent, amount, now_s)

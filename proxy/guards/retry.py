@@ -116,9 +116,9 @@ class RetryBudget:
         self._window = RollingWindow()  # marked: retries; total: calls
         self.denied = 0
 
-    def deposit(self) -> None:
+    def deposit(self, now_s: float) -> None:
         """A call makes its first attempt. Once a call, not once an attempt."""
-        self._window.add(self._clock.monotonic(), 1, 0)
+        self._window.add(now_s, 1, 0)
 
     def withdraw(self, rule: RetryRule) -> bool:
         """Take one retry from the budget; False if it is used up."""

@@ -103,10 +103,3 @@ def _nothing() -> None:
 
 
 EMPTY_BODY: Final = ClientBody(NO_CONTENT, _nothing, _nothing)  # over: nothing changes it
-
-
-def body_of(
-    framing: Framing, on_pause: Callable[[], None], on_resume: Callable[[], None]
-) -> ClientBody:
-    """The content of one request."""
-    return EMPTY_BODY if framing is NO_CONTENT else ClientBody(framing, on_pause, on_resume)

@@ -11,7 +11,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, cast
 
-from proxy.listeners.body import body_of
+from proxy.listeners.body import EMPTY_BODY, ClientBody
 from proxy.listeners.exchange import ClientExchange, reset
 from proxy.listeners.ways_in import Inside
 from proxy.model.call import ToolCall
@@ -222,7 +222,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _exchange_for(self, head: RequestHead, framing: Framing) -> ClientExchange:
         keeps = head.minor == 1 and b"close" not in nominated(head)
-        body = body_of(framing, self._pause, self._resume)
+        is_empty = framing is NO_CONTENT
+        body = EMPTY_BODY if is_empty else ClientBody(framing, self._pause, self._resume)
         return ClientExchange(self, head, body, keeps=keeps)
 
     def _walk(self, exchange: ClientExchange) -> None:
@@ -267,12 +268,11 @@ class ClientConnection(asyncio.Protocol):
 
     def write_together(self, head: bytes, content: bytes | memoryview) -> None:
         """The same, in one call of the system."""
-        if self._transport is None:
-            return
-        if len(content) > _MOST_COPIED_BYTES:
-            self._transport.writelines((head, content))
-        else:
-            self._transport.write(head + content)
+        transport = self._transport
+        if transport is not None and len(content) > _MOST_COPIED_BYTES:
+            transport.writelines((head, content))
+        elif transport is not None:
+            transport.write(head + content)
 
     def throttle(self, flow: Flow | None) -> None:
         """See `Exchange.throttle`."""

@@ -41,7 +41,7 @@ async def attempt(
     booth, rule, record = visit.booth, visit.rule, visit.record
     started_s = booth.clock.monotonic()
     budget = booth.retry_budgets.of(rule.name)
-    budget.deposit()
+    budget.deposit(started_s)
     replays = rule.retries.max_retries > 0 and _can_replay(visit)
     failure: UpstreamFailed | None = None
     while True:
@@ -167,13 +167,15 @@ async def _send_and_wait(
     booth, rule, exchange = visit.booth, visit.rule, visit.exchange
     origin = visit.call.target.origin
     trace_line = _begin(visit)
-    connection = None
+    connection, now_s = None, booth.clock.monotonic()
     if not outgoing.upgrade:
-        connection = booth.pool.take_idle(origin, rule, MAX_IDLE_S if replays else FRESH_S)
+        oldest_s = now_s - (MAX_IDLE_S if replays else FRESH_S)
+        connection = booth.pool.take_idle(origin, rule, oldest_s)
     if connection is None:
         connection = await booth.pool.connect(origin, rule)
+        now_s = booth.clock.monotonic()
     idle_s = visit.stream_idle_s or rule.timeouts.idle_s
-    if not visit.stream_idle_s and visit.live.deadline_s - booth.clock.monotonic() <= idle_s:
+    if not visit.stream_idle_s and visit.live.deadline_s - now_s <= idle_s:
         idle_s = 0.0  # the deadline comes first
     has_expectation = b"expect" in exchange.head.named
     is_expecting = has_expectation and _expects_continue(visit)

@@ -21,26 +21,21 @@ Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 
 
 class Deadlines:
-    """One timer for the deadlines of all calls: set for the nearest one, it looks at all of them
+    """One timer for the deadlines of all `calls`: set for the nearest one, it looks at all of them
     when it rings. Nearly every call ends long before its own, so that a timer for each would be
     made and taken back for nothing. Times are the event loop's, which the timer goes by."""
 
     __slots__ = ("_calls", "_rings_s", "_timer")
 
-    def __init__(self) -> None:
-        self._calls: set[LiveCall] = set()
+    def __init__(self, calls: "set[LiveCall]") -> None:
+        self._calls = calls
         self._timer: asyncio.TimerHandle | None = None
         self._rings_s = _NEVER_S
 
     def watch(self, live: "LiveCall", loop: asyncio.AbstractEventLoop) -> None:
         """Stop it when the loop's clock reads its `due_s`."""
-        self._calls.add(live)
         if live.due_s < self._rings_s:
             self._set(live.due_s, loop)
-
-    def forget(self, live: "LiveCall") -> None:
-        """It needs no stopping any more."""
-        self._calls.discard(live)
 
     def _set(self, due_s: float, loop: asyncio.AbstractEventLoop) -> None:
         if self._timer is not None:
@@ -54,7 +49,6 @@ class Deadlines:
         nearest_s = _NEVER_S
         for live in tuple(self._calls):
             if live.due_s <= now_s:
-                self._calls.discard(live)
                 live.overdue()
             elif live.due_s < nearest_s:
                 nearest_s = live.due_s
@@ -104,11 +98,11 @@ class LiveCall:
 
     def clear_deadline(self) -> None:
         """The call is not bounded in time any more."""
-        self.deadline_s = _NEVER_S
-        self._deadlines.forget(self)
+        self.deadline_s = self.due_s = _NEVER_S
 
     def overdue(self) -> None:
         """Its deadline has passed."""
+        self.due_s = _NEVER_S
         if self._refusal is not None:
             self.stop(self._refusal)
 
@@ -118,7 +112,7 @@ class LiveCalls:
 
     def __init__(self) -> None:
         self._calls: set[LiveCall] = set()
-        self.deadlines = Deadlines()
+        self.deadlines = Deadlines(self._calls)
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -132,7 +126,6 @@ class LiveCalls:
 
     def leave(self, live: LiveCall) -> None:
         """It is over."""
-        live.clear_deadline()
         self._calls.discard(live)
 
     def stop_where(self, judge: Callable[[LiveCall], Refusal | None]) -> int:

@@ -166,7 +166,9 @@ def _plain_line(record: CallRecord, redactor: Redactor) -> bytes:
 
 
 def _quoted(text: str) -> bytes:
-    """As JSON. Most are letters, digits and hyphens of ours, which mean themselves."""
+    """As JSON. Most are plain letters and digits, which mean themselves."""
+    if not text:
+        return b'""'
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return b'"%b"' % text.encode()
     return json_line(text)[:-1]

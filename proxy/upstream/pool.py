@@ -56,11 +56,11 @@ class Pool:
         self.failed = 0
 
     def take_idle(
-        self, origin: Origin, rule: ToolRule, max_idle_s: float
+        self, origin: Origin, rule: ToolRule, oldest_s: float
     ) -> UpstreamConnection | None:
-        """The most recently used idle connection that `rule` may use, or None."""
+        """The most recently used idle connection that `rule` may use, if one was used since
+        `oldest_s` (monotonic)."""
         kept = self._idle.get(origin)
-        oldest_s = self._clock.monotonic() - max_idle_s
         while kept:
             connection = kept.pop()
             self._idle_count -= 1

@@ -132,9 +132,10 @@ def test_a_written_date_is_read_back(ahead_s: int) -> None:
     ],
 )
 def test_retries_are_a_share_of_recent_calls(calls: int, expected: int) -> None:
-    budget = RetryBudget(FakeClock())
+    clock = FakeClock()
+    budget = RetryBudget(clock)
     for _ in range(calls):
-        budget.deposit()
+        budget.deposit(clock.monotonic())
     assert sum(budget.withdraw(RULE) for _ in range(200)) == expected
 
 
@@ -142,7 +143,7 @@ def test_the_share_is_of_the_last_ten_seconds() -> None:
     clock = FakeClock()
     budget = RetryBudget(clock)
     for _ in range(100):
-        budget.deposit()
+        budget.deposit(clock.monotonic())
     clock.advance(10)
     assert [budget.withdraw(RULE) for _ in range(4)] == [True, True, True, False]
     clock.advance(10)
@@ -161,12 +162,12 @@ def test_a_full_holder_drops_idle_budgets_and_shares_one_otherwise() -> None:
     clock = FakeClock()
     budgets = RetryBudgets(clock, limit=2)
     for tool in ("a", "b", "c", "d"):
-        budgets.of(tool).deposit()
+        budgets.of(tool).deposit(clock.monotonic())
     assert (len(budgets), budgets.overflowed) == (2, 2)
     assert budgets.of("c") is budgets.of("d")
     clock.advance(10)
     for tool in ("c", "d"):
-        budgets.of(tool).deposit()
+        budgets.of(tool).deposit(clock.monotonic())
     assert budgets.of("c") is not budgets.of("d")
     assert (len(budgets), budgets.overflowed) == (2, 4)
 
@@ -175,7 +176,7 @@ def test_what_a_budget_did_not_allow_is_counted_by_tool_and_never_forgotten() ->
     clock = FakeClock()
     budgets = RetryBudgets(clock, limit=1)
     budget = budgets.of("a")
-    budget.deposit()
+    budget.deposit(clock.monotonic())
     assert [budget.withdraw(RULE) for _ in range(5)] == [True, True, True, False, False]
     assert budgets.denied() == {"a": 2}
     beyond = budgets.of("b")  # no room: the shared one
@@ -202,9 +203,9 @@ def test_what_is_left_of_a_budget() -> None:
     clock = FakeClock()
     budgets = RetryBudgets(clock)
     for _ in range(100):
-        budgets.of("busy").deposit()
-    budgets.of("quiet").deposit()
+        budgets.of("busy").deposit(clock.monotonic())
+    budgets.of("quiet").deposit(clock.monotonic())
     budgets.of("quiet").withdraw(RULE)
-    budgets.of("gone").deposit()
+    budgets.of("gone").deposit(clock.monotonic())
     ratios = {"busy": 0.2, "quiet": 0.2}
     assert budgets.left(ratios.get) == {"busy": 20, "quiet": 2}

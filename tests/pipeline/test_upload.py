@@ -35,7 +35,7 @@ async def live_call() -> LiveCall:
     loop = asyncio.get_running_loop()
     target = Target(Origin("http", "a.test", 80), "/")
     call = ToolCall("c-1", Mode.ABSOLUTE, "POST", target, Caller("run", "agent", True), 0.0)
-    return LiveCall(call, lambda: None, loop, loop.create_task, Deadlines())
+    return LiveCall(call, lambda: None, loop, loop.create_task, Deadlines(set()))
 
 
 async def test_content_that_came_with_its_head_is_there_at_once() -> None:
