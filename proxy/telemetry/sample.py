@@ -9,7 +9,8 @@ import zlib
 from typing import Final
 
 _SPACE: Final = 1 << 32
-_SPREAD: Final = 0x9E3779B1
+_SPREAD_HIGH: Final = 0x9E37  # of 0x9E3779B1
+_SPREAD_LOW: Final = 0x79B1
 
 
 def is_sampled(run_id: str, rate: float) -> bool:
@@ -24,6 +25,8 @@ def is_sampled(run_id: str, rate: float) -> bool:
     if not rate > 0.0:  # also NaN
         return False
     crc = zlib.crc32(run_id.encode("utf-8", "backslashreplace"))
-    # crc * _SPREAD modulo 2**32, in halves: no product leaves what a machine word holds.
-    high = ((crc >> 16) * _SPREAD & 0xFFFF) << 16
-    return ((crc & 0xFFFF) * _SPREAD + high & 0xFFFFFFFF) < rate * _SPACE
+    # The product modulo 2**32 in halves: larger factors are no machine's but the interpreter's.
+    high, low = crc >> 16, crc & 0xFFFF
+    crossed = (high * _SPREAD_LOW + low * _SPREAD_HIGH) & 0xFFFF
+    spread = ((crossed << 16) + low * _SPREAD_LOW) & 0xFFFFFFFF
+    return spread < rate * _SPACE
