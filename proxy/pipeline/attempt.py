@@ -174,9 +174,6 @@ async def _send_and_wait(
     if connection is None:
         connection = await booth.pool.connect(origin, rule)
         now_s = booth.clock.monotonic()
-    idle_s = visit.stream_idle_s or rule.timeouts.idle_s
-    if not visit.stream_idle_s and visit.live.deadline_s - now_s <= idle_s:
-        idle_s = 0.0  # the deadline comes first
     has_expectation = b"expect" in exchange.head.named
     is_expecting = has_expectation and _expects_continue(visit)
     nudge: asyncio.TimerHandle | None = None
@@ -185,7 +182,7 @@ async def _send_and_wait(
             visit.call.method,
             on_interim=lambda head: exchange.interim(_interim_head(head, booth.via)),
             upgrade=outgoing.upgrade,
-            idle_limit_s=idle_s,
+            idle_limit_s=_idle_limit_s(visit, now_s),
         )
         visit.has_sent = True
         drops = has_expectation and not is_expecting
@@ -202,6 +199,14 @@ async def _send_and_wait(
     finally:
         if nudge is not None:
             nudge.cancel()
+
+
+def _idle_limit_s(visit: Visit, now_s: float) -> float:
+    """How long the upstream may be silent; 0: the deadline comes first."""
+    idle_s = visit.rule.timeouts.idle_s
+    if visit.stream_idle_s:
+        return visit.stream_idle_s
+    return idle_s if visit.live.deadline_s - now_s > idle_s else 0.0
 
 
 def _begin(visit: Visit) -> bytes:
