@@ -141,7 +141,8 @@ def _plain_line(record: CallRecord, redactor: Redactor) -> bytes:
     dumping that is."""
     second = int(record.ts)
     return (
-        b'{"ts":"%b%b","call_id":%b,%b,%b,"path":%b,"code":"ok","stop_reason":null,"status":%d,"attempts":%d,'
+        b'{"ts":"%b%b","call_id":%b,%b,%b,"path":%b,"code":"ok","stop_reason":null,'
+        b'"status":%d,"attempts":%d,'
         b'"queue_ms":%b,"upstream_ms":%b,"total_ms":%b,"request_bytes":%d,"response_bytes":%d,'
         b'"cost_usd":%b,"tokens":%d,"policy_version":%b,"sampled":false,"trace_id":%b}\n'
     ) % (
