@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 _MAX_WAITING_BYTES: Final = 64 * 1024  # pipelined bytes held while a call walks
 _WRITE_HIGH_BYTES: Final = 256 * 1024
-_MOST_COPIED_BYTES: Final = 16 * 1024  # to copy more costs more than to write two pieces
 _HALF_CLOSE_GRACE_S: Final = 1.0  # a client that only half-closed still gets an answer this fast
 _CUT_GRACE_S: Final = 0.5
 _CUT_SHORT: Final = BadMessage("The request's content was cut short.")
@@ -264,15 +263,12 @@ class ClientConnection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Write; bytes for a client that is gone are dropped."""
         if self._transport is not None:
-            self._transport.write(data)
+            self.front.outbox.write(self._transport, data, self._loop)
 
     def write_together(self, head: bytes, content: bytes | memoryview) -> None:
         """The same, in one call of the system."""
-        transport = self._transport
-        if transport is not None and len(content) > _MOST_COPIED_BYTES:
-            transport.writelines((head, content))
-        elif transport is not None:
-            transport.write(head + content)
+        if self._transport is not None:
+            self.front.outbox.write_together(self._transport, head, content, self._loop)
 
     def throttle(self, flow: Flow | None) -> None:
         """See `Exchange.throttle`."""
@@ -296,6 +292,7 @@ class ClientConnection(asyncio.Protocol):
         if transport is None:
             raise Stopped(CLIENT_GONE)
         self._pause()
+        self.front.outbox.flush()
         transport.write(head)
         self._transport = None
         self.front.become_tunnel(self)
@@ -323,6 +320,7 @@ class ClientConnection(asyncio.Protocol):
 
     def cut(self, *, is_reset: bool) -> None:
         """Close in the middle of an answer, so that the client sees it."""
+        self.front.outbox.flush()
         if (transport := self._transport) is not None and is_reset:
             reset(transport)
         elif transport is not None:
@@ -343,6 +341,7 @@ class ClientConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
+        self.front.outbox.flush()  # the last answer, before the end
         if self._eof:
             self._close()
             return
@@ -356,7 +355,7 @@ class ClientConnection(asyncio.Protocol):
     def _close(self) -> None:
         """Flush and close, once: a second close makes asyncio's TLS transports deaf to abort."""
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.close()
+            self.front.outbox.close(self._transport)
 
     def _backlog_bytes(self) -> int:
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
@@ -397,4 +396,4 @@ class ClientConnection(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once."""
         if self._transport is not None:
-            self._transport.abort()
+            self.front.outbox.abort(self._transport)

@@ -19,6 +19,7 @@ from proxy.pipeline.booth import Booth
 from proxy.pipeline.exchange import TlsSource
 from proxy.pipeline.reply import reply
 from proxy.pipeline.tracing import end_refused
+from proxy.upstream.outbox import Outbox
 from proxy.upstream.tunnel import Judge
 from proxy.wire.head import RequestHead, Section
 from proxy.wire.trace_context import context_of
@@ -59,6 +60,7 @@ class Front:
         self.booth = booth
         self.limits = limits or FrontLimits()
         self.questions = Questions(f"toolbooth-{instance}".encode())
+        self.outbox = Outbox()  # of all clients
         self.turned_away = 0
         self.tunnels = 0  # connections that have become tunnels
         self.ended_tls = 0  # of those, or in a handshake: whose TLS ends here

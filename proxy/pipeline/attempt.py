@@ -25,7 +25,8 @@ from proxy.pipeline.early import CONTINUE
 from proxy.pipeline.tracing import end_attempt, start_attempt
 from proxy.pipeline.upload import Upload
 from proxy.pipeline.visit import Visit
-from proxy.upstream.connection import Answer, UpstreamConnection
+from proxy.upstream.answer import Answer
+from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.pool import FRESH_S, MAX_IDLE_S
 from proxy.wire.forward import Outgoing, relayed_lines
 from proxy.wire.head import ResponseHead

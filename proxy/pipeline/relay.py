@@ -12,7 +12,8 @@ from proxy.pipeline.attempt import let_go
 from proxy.pipeline.content import CONTENT_BOUND, ContentFilter
 from proxy.pipeline.upload import Upload
 from proxy.pipeline.visit import Visit
-from proxy.upstream.connection import Answer, UpstreamConnection
+from proxy.upstream.answer import Answer
+from proxy.upstream.connection import UpstreamConnection
 from proxy.wire.body import Ends
 from proxy.wire.forward import content_length, relayed_head
 from proxy.wire.head import ResponseHead

@@ -17,7 +17,8 @@ from proxy.pipeline.reply import established
 from proxy.pipeline.tracing import end_attempt, end_trace, start_attempt
 from proxy.pipeline.visit import Visit
 from proxy.policy.policy import ToolRule
-from proxy.upstream.connection import Answer, UpstreamConnection
+from proxy.upstream.answer import Answer
+from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.tunnel import Splice, SpokeFirstError
 from proxy.wire.forward import relayed_lines
 

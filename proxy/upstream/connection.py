@@ -14,15 +14,16 @@ from proxy.model.call import Origin
 from proxy.model.errors import BadMessage, UpstreamFailed
 from proxy.model.promise import Promise
 from proxy.model.reason import Reason
+from proxy.upstream.answer import Answer
+from proxy.upstream.outbox import MOST_HELD_BYTES, Outbox
 from proxy.upstream.resolver import Address
-from proxy.wire.body import Decoder, Ends, Framing, decoder_for, response_framing
+from proxy.wire.body import Decoder, Ends, decoder_for, response_framing
 from proxy.wire.forward import nominated
 from proxy.wire.head import ResponseHead, find_head_end, parse_response_head
 
 _MAX_INTERIM: Final = 32  # 1xx answers before one final; a flood of them is an attack
 _MAX_PENDING_BYTES: Final = 256 * 1024
 _WRITE_HIGH_BYTES: Final = 256 * 1024
-_MOST_COPIED_BYTES: Final = 16 * 1024
 _BY_LENGTH: Final = Ends.BY_LENGTH  # an attribute of an enum costs more
 _BY_CLOSE: Final = Ends.BY_CLOSE
 
@@ -30,23 +31,12 @@ Interim = Callable[[ResponseHead], None]
 Sink = Callable[[bytes], None]
 
 
-class Answer:
-    """The head of a final answer. `content`: what of its body came along, a view where it is much;
-    `is_whole`: and that was all of it."""
-
-    __slots__ = ("content", "framing", "head", "is_whole")
-
-    def __init__(self, head: ResponseHead, framing: Framing) -> None:
-        self.head = head
-        self.framing = framing
-        self.content: bytes | memoryview = b""
-        self.is_whole = False
-
-
 class UpstreamConnection(asyncio.Protocol):
     """Kept alive in the pool between exchanges; one exchange at a time."""
 
-    def __init__(self, origin: Origin, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, origin: Origin, loop: asyncio.AbstractEventLoop, outbox: Outbox | None = None
+    ) -> None:
         self.origin = origin
         self.address: Address | None = None  # the peer, as judged by the pool
         self.vetted_by: object = None  # the rule under which it was judged
@@ -54,6 +44,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.idle_since_s = 0.0
         self.is_reused = False
         self._loop = loop
+        self._outbox = outbox if outbox is not None else Outbox()
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
         self._method = ""
@@ -160,7 +151,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._idle_limit_s:
             self._heard_s = self._loop.time()  # while we speak, the upstream may well be silent
         if self._transport is not None and not self._closed:
-            self._transport.write(data)
+            self._outbox.write(self._transport, data, self._loop)
 
     async def drain(self) -> None:
         """Wait while the upstream reads more slowly than we write."""
@@ -217,7 +208,7 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             self._framing_ends, self._buffer = framing.ends, b""
             if framing.ends is _BY_LENGTH and len(buffer) - end == framing.length:
-                is_much = framing.length > _MOST_COPIED_BYTES
+                is_much = framing.length > MOST_HELD_BYTES
                 answer.content = memoryview(buffer)[end:] if is_much else buffer[end:]
                 answer.is_whole = True  # as most are
                 self._stop_idle_timer()
@@ -365,6 +356,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._pending_bytes = 0
         self._is_client_slow = False
         self._apply_pause()
+        self._outbox.flush()
         transport, early = self._transport, self._buffer
         self._transport, self._buffer, self._closed = None, b"", True
         return transport, early
@@ -388,7 +380,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         self._closed = True
         self._keep = False
-        transport.close()
+        self._outbox.close(transport)
         self._loop.call_soon(transport.abort)
 
     def abort(self) -> None:
@@ -397,4 +389,4 @@ class UpstreamConnection(asyncio.Protocol):
         self._keep = False
         self._stop_idle_timer()
         if self._transport is not None:
-            self._transport.abort()
+            self._outbox.abort(self._transport)

@@ -24,6 +24,7 @@ from proxy.policy.address import NumericSpelling, judge_address, literal_address
 from proxy.policy.policy import ToolRule
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.dial import NO_DESCRIPTORS, connect_transport, dial, is_this_host, peer_of
+from proxy.upstream.outbox import Outbox
 from proxy.upstream.resolver import Address, Resolver
 from proxy.upstream.trust import TrustStore
 
@@ -47,6 +48,7 @@ class Pool:
         self._resolver = resolver
         self._clock = clock
         self._trust = TrustStore(tls)
+        self._outbox = Outbox()  # of all its connections
         self._idle: OrderedDict[Origin, list[UpstreamConnection]] = OrderedDict()
         self._idle_count = 0
         self.own_ports: frozenset[int] = frozenset()
@@ -104,7 +106,7 @@ class Pool:
             self._keep_within_descriptors(sock)
             address = peer_of(sock)
             self._refuse_ourselves(sock, address, origin)
-            connection = UpstreamConnection(origin, asyncio.get_running_loop())
+            connection = UpstreamConnection(origin, asyncio.get_running_loop(), self._outbox)
             if opaque:
                 connection.expect_tunnel()
             if origin.scheme == "https" and not opaque:

@@ -45,6 +45,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "pipeline/relay.py": _FORWARD,
     "pipeline/reply.py": _FORWARD,
     "pipeline/visit.py": _FORWARD,
+    "upstream/answer.py": "upstream/test_connection.py",
     "upstream/tunnel.py": _CONNECT,
 }
 # Composition and what people look at: tested as processes, not module by module.
