@@ -46,7 +46,9 @@ class TlsClientConnection(ClientConnection):
         self.counts = False  # one of `Front.ended_tls`
 
     def eof_received(self) -> bool:
-        """The client's close_notify. TLS transports close then, whatever is said."""
+        """The client's close_notify. TLS transports close then, whatever is said: an answer that
+        waits for the end of the turn leaves before."""
+        self.front.outbox.flush()
         super().eof_received()
         return False
 
@@ -68,6 +70,7 @@ class TlsClientConnection(ClientConnection):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
+        self.front.outbox.flush()
         self._linger_since_s = self._loop.time()
         self._unsent = self._backlog_bytes()
         self._buffer = b""

@@ -93,6 +93,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The upstream has finished; an answer that ends by close is whole now."""
+        self._outbox.flush()  # the transport closes behind this: what was sent has been sent
         decoder = self._decoder
         if decoder is not None and self._framing_ends is Ends.BY_CLOSE and self._is_close_told():
             decoder.done = True

@@ -51,13 +51,17 @@ class Outbox:
 
     def close(self, transport: asyncio.Transport) -> None:
         """Close it behind what was written."""
-        self.flush()
-        transport.close()
+        try:
+            self.flush()
+        finally:
+            transport.close()
 
     def abort(self, transport: asyncio.Transport) -> None:
         """Close it at once; what was written may have left, as it may in any case."""
-        self.flush()
-        transport.abort()
+        try:
+            self.flush()
+        finally:
+            transport.abort()
 
     def flush(self) -> None:
         """Write what waits, now. An error of one is raised; the others behind it leave in a turn of

@@ -15,7 +15,9 @@ import uvloop
 
 from proxy.app.assemble import swap_policy
 from proxy.listeners.front import FrontLimits
-from proxy.model.call import Mode
+from proxy.listeners.intercept import TlsClientConnection
+from proxy.listeners.ways_in import Inside
+from proxy.model.call import Caller, Mode, Origin
 from proxy.model.reason import Reason
 from proxy.policy.compile import load_policy
 from tests.fakes import waiting
@@ -440,6 +442,71 @@ def test_a_client_that_half_closes_its_tls_is_gone(run: Run, tmp_path: Path) -> 
             it.sidecar.front.close_idle()  # a second close changes nothing
             await until(lambda: not len(it.sidecar.front))
             writer.close()
+
+    run(scenario())
+
+
+def test_an_answer_leaves_before_the_goodbye_that_came_with_its_request(
+    run: Run, tmp_path: Path
+) -> None:
+    """TLS closes at once then; what waits for the end of the turn would come too late."""
+
+    async def scenario() -> None:
+        async with Setting(tmp_path) as it:
+            client = HandClient(it.tls, HOST)
+            reader, writer = await it.sidecar.open()
+            writer.write(connect_head(it.authority) + client.hello())
+            await reader.readuntil(b"\r\n\r\n")
+            it.sidecar.booth.switches.engage("tool:echo", "test", "me")
+            await client.finish(reader, writer, request(it.authority))
+            assert (await client.read_until(reader, b"}")).startswith(b"HTTP/1.1 403 ")
+            client.tls.write(request(it.authority))
+            writer.write(client.goodbye())  # both in one segment
+            # Whoever has said goodbye cannot decrypt what comes: an alert takes 24 bytes.
+            assert len(await asyncio.wait_for(reader.read(), 5)) > 200
+            assert it.codes[1:] == [(Mode.INTERCEPTED, Reason.TOOL_DISABLED)] * 2
+            writer.close()
+
+    run(scenario())
+
+
+class _Full(asyncio.Transport):
+    """Takes everything and sends nothing."""
+
+    held = 0
+    is_closed = False
+
+    def write(self, data: object) -> None:
+        self.held += len(bytes(data))  # type: ignore[call-overload]
+
+    def get_write_buffer_size(self) -> int:
+        return self.held
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return ("192.0.2.7", 1) if name == "peername" else default
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+
+def test_an_end_waits_for_a_last_answer_of_the_same_turn(run: Run, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Setting(tmp_path) as it:
+            origin, caller = Origin("https", HOST, 443), Caller("run", "agent", run_given=True)
+            transport = _Full()
+            connection = TlsClientConnection(it.sidecar.front, Inside(origin, caller), transport)
+            connection.connection_made(transport)
+            connection.write(b"the last answer")
+            connection._end()
+            found = (transport.held, transport.is_closed)
+            connection.connection_lost(None)
+            assert found == (15, False)
 
     run(scenario())
 
