@@ -79,9 +79,8 @@ def _calls(whole: Whole) -> str:
         own = subjects["toolbooth"]["cpu_us_per_request"]
         for name, figure in subjects.items():
             cpu = figure["cpu_us_per_request"]
-            costs = ("-", "-") if name == "direct" else (f"{cpu:.1f}", _ratio(own, cpu))
             rows.append(
-                (case, name, *costs,
+                (case, *_cost(name, f"{cpu:.1f}", own, cpu),
                  f"{figure['requests_per_s']:,.0f}", f"{figure['p50_us'] / 1000:.2f}",
                  f"{figure['p99_us'] / 1000:.2f}", f"{figure['others_percent']:.0f}")
             )  # fmt: skip
@@ -96,8 +95,8 @@ def _wrk(whole: Whole) -> str:
         own = subjects["toolbooth"]["cpu_us_per_request"]
         for name, figure in subjects.items():
             cpu = figure["cpu_us_per_request"]
-            costs = ("-", "-") if name == "direct" else (f"{cpu:.1f}", _ratio(own, cpu))
-            rows.append((workload, name, *costs, f"{figure['requests_per_s']:,.0f}"))
+            cost = _cost(name, f"{cpu:.1f}", own, cpu)
+            rows.append((workload, *cost, f"{figure['requests_per_s']:,.0f}"))
     heads = ("call", "through", "CPU µs a call", "Toolbooth's to it", "calls/s")
     return _section("The same calls, asked for by wrk", heads, rows)
 
@@ -121,8 +120,7 @@ def _tunnels(whole: Whole) -> str:
             cpu, rate = figure["cpu_us_per_unit"], figure["units_per_s"]
             cost = f"{cpu / 1e6:.2f} s a GB" if mode == "bulk" else f"{cpu:.1f} µs"
             speed = f"{rate * 1000:,.0f} MB/s" if mode == "bulk" else f"{rate:,.0f} /s"
-            costs = ("-", "-") if name == "direct" else (cost, _ratio(own, cpu))
-            rows.append((_TUNNEL_UNITS[mode], name, *costs, speed))
+            rows.append((_TUNNEL_UNITS[mode], *_cost(name, cost, own, cpu), speed))
     heads = ("what", "through", "CPU", "Toolbooth's to it", "how many")
     return _section("Tunnels", heads, rows)
 
@@ -191,6 +189,11 @@ def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 def _case_order(item: tuple[str, object]) -> tuple[int, int]:
     workload, _, connections = item[0].partition(" ")
     return ("get", "post", "64k").index(workload), int(connections or 0)
+
+
+def _cost(name: str, shown: str, own: float, other: float) -> tuple[str, str, str]:
+    """A subject, its cost as shown, and what Toolbooth's is to it; nothing runs for `direct`."""
+    return (name, "-", "-") if name == "direct" else (name, shown, _ratio(own, other))
 
 
 def _ratio(own: float, other: float) -> str:

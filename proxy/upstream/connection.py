@@ -34,9 +34,7 @@ Sink = Callable[[bytes], None]
 class UpstreamConnection(asyncio.Protocol):
     """Kept alive in the pool between exchanges; one exchange at a time."""
 
-    def __init__(
-        self, origin: Origin, loop: asyncio.AbstractEventLoop, outbox: Outbox | None = None
-    ) -> None:
+    def __init__(self, origin: Origin, loop: asyncio.AbstractEventLoop, outbox: Outbox) -> None:
         self.origin = origin
         self.address: Address | None = None  # the peer, as judged by the pool
         self.vetted_by: object = None  # the rule under which it was judged
@@ -44,7 +42,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.idle_since_s = 0.0
         self.is_reused = False
         self._loop = loop
-        self._outbox = outbox if outbox is not None else Outbox()
+        self._outbox = outbox
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
         self._method = ""

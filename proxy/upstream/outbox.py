@@ -16,10 +16,9 @@ class Outbox:
     """One for the transports of one event loop, or of some of its connections. Whoever does
     anything else to one of them than writing (closes it, gives it away) calls `flush` before."""
 
-    __slots__ = ("_loop", "_waiting")
+    __slots__ = ("_waiting",)
 
     def __init__(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: list[tuple[asyncio.Transport, bytes]] = []
 
     def write(
@@ -33,7 +32,6 @@ class Outbox:
                 transport.write(data)
             return
         if not self._waiting:
-            self._loop = loop
             loop.call_soon(self.flush)
         self._waiting.append((transport, data))
 
@@ -76,6 +74,6 @@ class Outbox:
                 if not transport.is_closing():
                     transport.write(data)
         finally:
-            if done < len(waiting) and self._loop is not None:
+            if done < len(waiting):
                 self._waiting = waiting[done:] + self._waiting
-                self._loop.call_soon(self.flush)
+                asyncio.get_running_loop().call_soon(self.flush)

@@ -7,6 +7,7 @@ import pytest
 from proxy.listeners.front import FrontLimits
 from proxy.model.call import Origin as Place
 from proxy.upstream.connection import UpstreamConnection
+from proxy.upstream.outbox import Outbox
 from proxy.wire.opening import Opening, classify
 from tests.fakes.origin import Origin, OriginConnection
 from tests.fakes.sidecar import Sidecar, policy_text, read_answer
@@ -167,7 +168,8 @@ class FakeTransport(asyncio.Transport):
 async def test_streaming_does_not_undo_the_pause_of_a_slow_client(piled_up: int) -> None:
     """The client can be slow before the walk streams to it, or become so with the content that
     piled up: reading stays paused, or the rest of the answer piles up in its buffer."""
-    connection = UpstreamConnection(Place("http", "a.example", 80), asyncio.get_running_loop())
+    place, loop = Place("http", "a.example", 80), asyncio.get_running_loop()
+    connection = UpstreamConnection(place, loop, Outbox())
     transport = FakeTransport()
     connection.connection_made(transport)
     waiting = connection.begin("GET", on_interim=lambda head: None, upgrade=False, idle_limit_s=0.0)

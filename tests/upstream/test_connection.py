@@ -8,6 +8,7 @@ from proxy.model.call import Origin
 from proxy.model.errors import UpstreamFailed
 from proxy.model.reason import Reason
 from proxy.upstream.connection import UpstreamConnection
+from proxy.upstream.outbox import Outbox
 
 ORIGIN = Origin("http", "tool.test", 80)
 
@@ -38,7 +39,7 @@ class FakeTransport(asyncio.Transport):
 
 
 def connected() -> tuple[UpstreamConnection, FakeTransport]:
-    connection = UpstreamConnection(ORIGIN, asyncio.get_running_loop())
+    connection = UpstreamConnection(ORIGIN, asyncio.get_running_loop(), Outbox())
     transport = FakeTransport()
     connection.connection_made(transport)
     return connection, transport
