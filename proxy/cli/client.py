@@ -11,6 +11,7 @@ import os
 import pwd
 import socket
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
@@ -83,8 +84,8 @@ class ControlClient:
         """Switch `key` on again; the switch as it was."""
         return self._ask("DELETE", f"/v1/switches/{quote(key, safe='')}")
 
-    def events(self) -> Iterator[Event]:
-        """Events from the moment this returns until the sidecar ends the stream.
+    def events(self) -> AbstractContextManager[Iterator[Event]]:
+        """Events from the moment this returns until the sidecar ends the stream, or the context.
 
         Connects at once, not at the first `next`, so that what is asked for afterwards leaves no
         gap.
@@ -93,7 +94,7 @@ class ControlClient:
         if response.status != 200:
             with contextlib.closing(connection):
                 raise self._problem(response)
-        return self._read_events(connection, response)
+        return self._stream(connection, response)
 
     def _ask(self, method: str, target: str, body: View | None = None) -> View:
         content = None if body is None else json.dumps(body).encode()
@@ -175,26 +176,31 @@ class ControlClient:
             "check TOOLBOOTH_CONTROL_LISTEN or --control."
         )
 
-    def _read_events(
+    @contextlib.contextmanager
+    def _stream(
         self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse
-    ) -> Iterator[Event]:
+    ) -> Iterator[Iterator[Event]]:
+        # Not left to the iterator, whose own end never comes if nobody begins it.
+        with contextlib.closing(connection), contextlib.closing(response):
+            yield self._read_events(response)
+
+    def _read_events(self, response: http.client.HTTPResponse) -> Iterator[Event]:
         name, data = "", b""
-        with contextlib.closing(connection):
-            while True:
-                try:
-                    line = response.readline(_LONGEST_LINE)
-                except (OSError, http.client.HTTPException) as error:
-                    raise self._unreachable(error) from None
-                if not line:
-                    return
-                field, _, value = line.rstrip(b"\r\n").partition(b": ")
-                if field == b"event":
-                    name = value.decode("utf-8", "replace")
-                elif field == b"data":
-                    data = value
-                elif not line.strip() and data:
-                    yield Event(name, self._object(data))
-                    name, data = "", b""
+        while True:
+            try:
+                line = response.readline(_LONGEST_LINE)
+            except (OSError, http.client.HTTPException) as error:
+                raise self._unreachable(error) from None
+            if not line:
+                return
+            field, _, value = line.rstrip(b"\r\n").partition(b": ")
+            if field == b"event":
+                name = value.decode("utf-8", "replace")
+            elif field == b"data":
+                data = value
+            elif not line.strip() and data:
+                yield Event(name, self._object(data))
+                name, data = "", b""
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -1,10 +1,11 @@
 """`toolbooth status` and `tail`: what a sidecar is doing."""
 
 import argparse
+import contextlib
 import json
 from collections.abc import Iterable
 
-from proxy.cli.client import ControlClient, View
+from proxy.cli.client import ControlClient, Event, View
 from proxy.cli.exit_codes import DONE
 from proxy.cli.reading import number, text, view, views
 from proxy.cli.tables import Colour, cut, duration, facts, paint, shown, table
@@ -114,7 +115,15 @@ def _rounded(milliseconds: float | None) -> int | None:
 def tail(client: ControlClient, arguments: argparse.Namespace) -> int:
     """The last calls, then every call as it ends, one line each, until interrupted."""
     # The stream is opened first: a call that ends in between is seen twice rather than never.
-    events = client.events() if arguments.follow else None
+    following = client.events() if arguments.follow else contextlib.nullcontext(())
+    with following as events:
+        _print_last_and_next(client, arguments, events)
+    return DONE
+
+
+def _print_last_and_next(
+    client: ControlClient, arguments: argparse.Namespace, events: Iterable[Event]
+) -> None:
     last = []
     if arguments.n:
         wanted = {"tool": arguments.tool, "code": arguments.code, "run": arguments.run}
@@ -122,12 +131,11 @@ def tail(client: ControlClient, arguments: argparse.Namespace) -> int:
     seen = {text(call, "call_id") for call in last}
     for call in reversed(last):
         _print_call(call, arguments)
-    for event in events or ():
+    for event in events:
         if event.name != "call":
             _print_notice(event.name, event.data, arguments)
         elif text(event.data, "call_id") not in seen and _is_wanted(event.data, arguments):
             _print_call(event.data, arguments)
-    return DONE
 
 
 def _is_wanted(call: View, arguments: argparse.Namespace) -> bool:

@@ -1,13 +1,19 @@
 """`status`, `runs` and `tail` against a control port."""
 
 import argparse
+import contextlib
+import gc
+import itertools
 import json
-import threading
-import time
+import os
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 
 import pytest
 
+from proxy.cli import main
 from proxy.cli.client import ControlClient, Event, View
 from proxy.cli.watching import call_line, tail
 from proxy.model.call import Caller
@@ -75,31 +81,61 @@ def test_the_last_calls_oldest_first(sidecar: Sidecar, toolbooth: Toolbooth) -> 
     assert "timeout" in toolbooth("tail", "--no-follow", "--code", "time_out").err
 
 
-def test_following(sidecar: Sidecar, toolbooth: Toolbooth) -> None:
+class _Tail:
+    """`toolbooth tail` in a thread, and each line it prints, as it prints it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+        read_end, write_end = os.pipe()
+        self._shown, self._out = os.fdopen(read_end), os.fdopen(write_end, "w")
+        monkeypatch.setattr(sys, "stdout", self._out)
+        self._pool = ThreadPoolExecutor(1)
+        self._ended = self._pool.submit(main, ["tail", *arguments])
+        self._ended.add_done_callback(lambda _: self._out.close())  # or a line that never comes
+
+    def lines(self, count: int) -> list[str]:
+        """Fewer if it ends before."""
+        return [line.rstrip() for line in itertools.islice(self._shown, count)]
+
+    def end(self) -> tuple[int, str]:
+        """What it ends with, once it does, and what it printed before."""
+        with self._pool, self._shown:
+            return self._ended.result(10), self._shown.read()
+
+
+def test_following(sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch) -> None:
     """Past calls once, later ones as they end, those that fit the filter, until the sidecar ends
     the stream."""
     desk = sidecar.desk
     sidecar.do(lambda: desk.see_call(1))
-
-    def later() -> None:
-        while not desk.recent._subscribers:
-            time.sleep(0.005)
-        sidecar.do(lambda: desk.see_call(2))
-        sidecar.do(lambda: desk.see_call(3, caller=Caller("other", "agent-1", True)))
-        sidecar.do(lambda: desk.switches.engage("all", "fire", "alice"))
-        sidecar.do(lambda: desk.see_call(4, code=Reason.ALL_DISABLED, status=403))
-        while not desk.recent._subscribers[0]._queue.empty():
-            time.sleep(0.005)
-        sidecar.stop()
-
-    thread = threading.Thread(target=later)
-    thread.start()
-    result = toolbooth("tail", "--run", "run-1")
-    thread.join(10)
-    assert result.code == 0
-    lines = result.out.splitlines()
-    assert [line.split()[2] for line in lines if "run=" in line] == ["ok", "ok", "all_disabled"]
+    tail = _Tail(monkeypatch, "--run", "run-1")
+    assert [line.split()[2] for line in tail.lines(1)] == ["ok"]
+    sidecar.do(lambda: desk.see_call(2))
+    sidecar.do(lambda: desk.see_call(3, caller=Caller("other", "agent-1", True)))
+    sidecar.do(lambda: desk.switches.engage("all", "fire", "alice"))
+    sidecar.do(lambda: desk.see_call(4, code=Reason.ALL_DISABLED, status=403))
+    lines = tail.lines(3)
+    assert [line.split()[2] for line in lines if "run=" in line] == ["ok", "all_disabled"]
     assert "-- all is off (fire)" in lines
+    sidecar.stop()
+    assert tail.end() == (0, "")
+
+
+def test_the_stream_is_closed_if_the_last_calls_cannot_be_had(
+    sidecar: Sidecar, toolbooth: Toolbooth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sidecar that stops in between is told so in a sentence, and nothing stays open."""
+    get = ControlClient.get
+
+    def get_too_late(client: ControlClient, path: str, **query: str | int | None) -> View:
+        assert len(sidecar.desk.recent._subscribers) == 1
+        sidecar.stop()
+        return get(client, path, **query)
+
+    monkeypatch.setattr(ControlClient, "get", get_too_late)
+    result = toolbooth("tail")
+    assert (result.code, result.out) == (1, "")
+    assert "No sidecar answers" in result.err
+    gc.collect()  # what was left open would say so here
 
 
 class _Gap(ControlClient):
@@ -111,8 +147,9 @@ class _Gap(ControlClient):
     def get(self, path: str, **_: str | int | None) -> View:
         return {"calls": [{"call_id": "call-1"}]}
 
-    def events(self) -> Iterator[Event]:
-        return iter([Event("call", {"call_id": "call-1"}), Event("call", {"call_id": "call-2"})])
+    def events(self) -> AbstractContextManager[Iterator[Event]]:
+        calls = [Event("call", {"call_id": f"call-{number}"}) for number in (1, 2)]
+        return contextlib.nullcontext(iter(calls))
 
 
 def test_a_call_seen_twice_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
@@ -163,10 +200,11 @@ class _Policies(ControlClient):
     def __init__(self) -> None:
         super().__init__(ListenAddress("tcp", "127.0.0.1", 1), None)
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> AbstractContextManager[Iterator[Event]]:
         loaded: View = {"action": "loaded", "version": "6c098e8f6415"}
         failed: View = {"action": "failed", "version": "x", "detail": "2 errors\x1b[2J"}
-        return iter([Event("policy", loaded), Event("policy", failed)])
+        events = [Event("policy", loaded), Event("policy", failed)]
+        return contextlib.nullcontext(iter(events))
 
 
 def test_policies_are_told_among_the_calls(capsys: pytest.CaptureFixture[str]) -> None:
