@@ -5,12 +5,13 @@ shows paths and values that whoever probes the port has no right to.
 """
 
 from collections.abc import Mapping
-from http import HTTPStatus
 from types import MappingProxyType
 from typing import NamedTuple
 
 import orjson
 from aiohttp import web
+
+from proxy.wire.problem import phrase_of
 
 
 class Problem(NamedTuple):
@@ -39,9 +40,10 @@ def failed(status: int, code: str, detail: str) -> ProblemError:
 
 def problem_response(problem: Problem) -> web.Response:
     """`{type, title, status, detail, code}` as application/problem+json."""
+    title = phrase_of(problem.status)
     body = {
         "type": f"urn:toolbooth:{problem.code}",
-        "title": HTTPStatus(problem.status).phrase,
+        "title": title,
         "status": problem.status,
         "detail": problem.detail,
         "code": problem.code,
@@ -49,6 +51,7 @@ def problem_response(problem: Problem) -> web.Response:
     }
     return web.Response(
         status=problem.status,
+        reason=title,
         body=orjson.dumps(body),
         headers=problem.headers,
         content_type="application/problem+json",

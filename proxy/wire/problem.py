@@ -10,15 +10,17 @@ from proxy.model.call import Caller
 from proxy.model.errors import Refusal
 from proxy.model.reason import MEANINGS, Reason
 
+# As RFC 9110 section 15 and RFC 6585 name them; some of Python's names change with its versions.
 _PHRASES = {
-    200: "OK", 202: "Accepted", 400: "Bad Request", 403: "Forbidden", 404: "Not Found",
-    405: "Method Not Allowed",
-    407: "Proxy Authentication Required", 408: "Request Timeout", 413: "Content Too Large",
+    200: "OK", 202: "Accepted", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden",
+    404: "Not Found", 405: "Method Not Allowed", 407: "Proxy Authentication Required",
+    408: "Request Timeout", 409: "Conflict", 412: "Precondition Failed", 413: "Content Too Large",
     414: "URI Too Long", 415: "Unsupported Media Type", 417: "Expectation Failed",
-    429: "Too Many Requests",
+    422: "Unprocessable Content", 428: "Precondition Required", 429: "Too Many Requests",
     431: "Request Header Fields Too Large", 499: "Client Closed Request",
     500: "Internal Server Error", 501: "Not Implemented", 502: "Bad Gateway",
     503: "Service Unavailable", 504: "Gateway Timeout", 505: "HTTP Version Not Supported",
+    507: "Insufficient Storage",
 }  # fmt: skip
 
 
@@ -74,7 +76,11 @@ def problem_lines(
     return lines
 
 
+def phrase_of(status: int) -> str:
+    """The reason phrase of a status this sidecar answers with."""
+    return _PHRASES.get(status, "Refused")
+
+
 def status_line(status: int, phrase: str = "") -> bytes:
     """`HTTP/1.1 403 Forbidden`, or with a phrase of ours, which must be plain ASCII."""
-    text = phrase or _PHRASES.get(status, "Refused")
-    return f"HTTP/1.1 {status} {text}".encode("ascii", "replace")
+    return f"HTTP/1.1 {status} {phrase or phrase_of(status)}".encode("ascii", "replace")

@@ -57,9 +57,13 @@ def _canonical_ipv6(raw: str) -> str:
         parsed = IPv6Address(address)
     except AddressValueError:
         raise BadMessage("The bracketed host is not an IPv6 address.") from None
-    if percent and not parsed.is_link_local:
+    mapped = parsed.ipv4_mapped
+    # Python's own word and spelling for an IPv4 address in IPv6 changed with 3.13; a verdict and
+    # a host's one spelling (RFC 5952 section 5) are the same whatever runs this.
+    if percent and (mapped is not None or not parsed.is_link_local):
         raise BadMessage("Only a link-local address has a zone.")
-    return str(parsed)  # a zone is dropped: link-local addresses are refused by class anyway
+    # A zone is dropped: link-local addresses are refused by class anyway.
+    return str(parsed) if mapped is None else f"::ffff:{mapped}"
 
 
 def _check_a_label(label: str) -> None:

@@ -323,6 +323,7 @@ def is_served(sidecar: SidecarProcess, origin: HttpOrigin) -> bool:
 def _stood_still(folder: Path) -> None:
     with HttpOrigin() as origin, running(folder, echo_policy(origin)) as sidecar:
         page = f"http://127.0.0.1:{sidecar.ports['health']}/livez"
+        assert call(sidecar, origin).ok  # its clock runs: it has gone on since it was ready
         sidecar.process.send_signal(signal.SIGSTOP)
         try:
             with requests.Session() as probe:

@@ -6,6 +6,7 @@ for the state there is, a file of SQLite.
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -89,8 +90,8 @@ def filled(folder: Path) -> Path:
 def refusal(path: Path) -> str:
     """Why the file does not open, and that it is left as it is."""
     before = path.read_bytes() if path.is_file() else b""
-    with pytest.raises(StoreError) as refused:
-        SqliteStore(path).load()
+    with pytest.raises(StoreError) as refused, closing(SqliteStore(path)) as store:
+        store.load()
     assert (path.read_bytes() if path.is_file() else b"") == before
     return str(refused.value)
 

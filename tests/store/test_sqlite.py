@@ -4,6 +4,7 @@ import os
 import random
 import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,8 @@ def opened(path: Path) -> SqliteStore:
 def refusal(path: Path) -> str:
     """Why it does not open; whatever was there is still there, byte for byte."""
     before = path.read_bytes() if path.is_file() else None
-    with pytest.raises(StoreError) as refused:
-        opened(path).load()
+    with pytest.raises(StoreError) as refused, closing(opened(path)) as store:
+        store.load()
     assert (path.read_bytes() if path.is_file() else None) == before
     return str(refused.value)
 
