@@ -11,7 +11,7 @@ from typing import NamedTuple
 import orjson
 from aiohttp import web
 
-from proxy.wire.problem import phrase_of
+from proxy.wire.problem import PHRASES
 
 
 class Problem(NamedTuple):
@@ -40,7 +40,7 @@ def failed(status: int, code: str, detail: str) -> ProblemError:
 
 def problem_response(problem: Problem) -> web.Response:
     """`{type, title, status, detail, code}` as application/problem+json."""
-    title = phrase_of(problem.status)
+    title = PHRASES.get(problem.status, "Error")
     body = {
         "type": f"urn:toolbooth:{problem.code}",
         "title": title,

@@ -115,7 +115,7 @@ class Journal:
             self._switches_changed = False
             batch.switches = tuple(self._switches.active())
         if batch:
-            self._writer.put(batch)
+            self._writer.put(batch, since_s=self._collected_s)
         has_more = self._ledger.has_changes
         if not has_more:
             self._collected_s = self._clock.monotonic()

@@ -32,7 +32,9 @@ class Writer:
         self._wake = threading.Condition()
         self._pending = Batch()
         self._waiting: list[OnEnd] = []
-        self._oldest_s: float | None = None  # since when something is unwritten, monotonic
+        # Since when something of what waits, and of what is being written, is unwritten; monotonic.
+        self._pending_s: float | None = None
+        self._writing_s: float | None = None
         self._is_stopping = False
         self._is_failing = False
         self._thread = threading.Thread(target=self._run, name="toolbooth-state", daemon=True)
@@ -40,24 +42,29 @@ class Writer:
 
     @property
     def lag_s(self) -> float:
-        """How long the oldest unwritten change has been waiting; 0 if there is none."""
-        oldest_s = self._oldest_s
+        """How long the oldest unwritten change may have been so; 0 if there is none."""
+        oldest_s = self._oldest_s()
         return 0.0 if oldest_s is None else max(0.0, self._clock.monotonic() - oldest_s)
+
+    def _oldest_s(self) -> float | None:
+        with self._wake:
+            return _earlier(self._writing_s, self._pending_s)
 
     def start(self) -> None:
         """Begin to write."""
         self._thread.start()
 
-    def put(self, batch: Batch, on_end: OnEnd | None = None) -> None:
+    def put(self, batch: Batch, on_end: OnEnd | None = None, since_s: float | None = None) -> None:
         """Have `batch` written soon; never waits for the disk. `on_end` is called in the writer's
         thread with the outcome of the next attempt to write the switches, which is made at once
-        even if earlier ones failed."""
+        even if earlier ones failed. `since_s`: when the first change in it was made at the
+        earliest, monotonic; now, unless given."""
         with self._wake:
             self._pending.absorb(batch)
             if on_end is not None:
                 self._waiting.append(on_end)
-            if self._oldest_s is None:
-                self._oldest_s = self._clock.monotonic()
+            since_s = self._clock.monotonic() if since_s is None else since_s
+            self._pending_s = _earlier(self._pending_s, since_s)
             self._wake.notify()
 
     def stop(self, timeout_s: float) -> bool:
@@ -81,13 +88,14 @@ class Writer:
                 is_last = self._is_stopping
                 batch, self._pending = self._pending, Batch()
                 waiting, self._waiting = self._waiting, []
-                taken_s = self._clock.monotonic()
+                self._writing_s = _earlier(self._writing_s, self._pending_s)  # one failed, maybe
+                self._pending_s = None
             error = self._write(batch, waiting)
             with self._wake:
                 batch.absorb(self._pending)
-                newer, self._pending = len(self._pending) > 0, batch
+                self._pending = batch
                 if error is None:
-                    self._oldest_s = taken_s if newer else None
+                    self._writing_s = None
             self._tell(error)
 
     def _is_due(self) -> bool:
@@ -119,3 +127,7 @@ class Writer:
         elif error is None and self._is_failing:
             self._report("state is being kept again")
         self._is_failing = error is not None
+
+
+def _earlier(one_s: float | None, other_s: float | None) -> float | None:
+    return min((at_s for at_s in (one_s, other_s) if at_s is not None), default=None)

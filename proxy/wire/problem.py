@@ -4,6 +4,8 @@ The reader is a program or a language model, so `detail` is a sentence it can ac
 word it can compare. `error` repeats the two in the shape the SDKs of model vendors print.
 """
 
+from typing import Final
+
 import orjson
 
 from proxy.model.call import Caller
@@ -11,7 +13,7 @@ from proxy.model.errors import Refusal
 from proxy.model.reason import MEANINGS, Reason
 
 # As RFC 9110 section 15 and RFC 6585 name them; some of Python's names change with its versions.
-_PHRASES = {
+PHRASES: Final[dict[int, str]] = {
     200: "OK", 202: "Accepted", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden",
     404: "Not Found", 405: "Method Not Allowed", 407: "Proxy Authentication Required",
     408: "Request Timeout", 409: "Conflict", 412: "Precondition Failed", 413: "Content Too Large",
@@ -76,11 +78,8 @@ def problem_lines(
     return lines
 
 
-def phrase_of(status: int) -> str:
-    """The reason phrase of a status this sidecar answers with."""
-    return _PHRASES.get(status, "Refused")
-
-
 def status_line(status: int, phrase: str = "") -> bytes:
     """`HTTP/1.1 403 Forbidden`, or with a phrase of ours, which must be plain ASCII."""
-    return f"HTTP/1.1 {status} {phrase or phrase_of(status)}".encode("ascii", "replace")
+    return f"HTTP/1.1 {status} {phrase or PHRASES.get(status, 'Refused')}".encode(
+        "ascii", "replace"
+    )

@@ -26,5 +26,5 @@ def test_a_problem_has_the_title_of_rfc_9110_whatever_python_calls_it() -> None:
     for status in statuses:
         response = problem_response(Problem(status, "code", "Why."))
         assert isinstance(response.body, bytes)
-        assert json.loads(response.body)["title"] == response.reason != "Refused"
+        assert json.loads(response.body)["title"] == response.reason != "Error"
     assert problem_response(Problem(413, "code", "Why.")).reason == "Content Too Large"
