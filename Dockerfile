@@ -1,6 +1,6 @@
 # The sidecar as an image: hash-locked wheels and this tree compiled, nothing else. Runs as a numeric user,
 # writes no file, and needs no shell, so `--read-only --cap-drop ALL` changes nothing for it.
-# Needs Docker 25 or newer (`--start-interval`).
+# Needs Docker 25 or newer (`--start-interval`: leave it out for a builder that does not know it).
 ARG PYTHON_IMAGE=python:3.13-slim
 
 FROM ${PYTHON_IMAGE} AS build
