@@ -650,7 +650,7 @@ def test_handshakes_that_fail_leave_nothing_behind(run: Run, tmp_path: Path) -> 
             writer.transport.abort() if how == "half" else writer.close()
 
     async def scenario() -> None:
-        async with Setting(tmp_path, limits=FrontLimits(head_s=0.5, linger_s=0.3)) as it:
+        async with Setting(tmp_path, limits=FrontLimits(head_s=5.0, linger_s=0.3)) as it:
             await one(it, "good")
             await until(lambda: not it.sidecar.front.tunnels and not len(it.sidecar.front))
             descriptors, tasks = open_files(), len(asyncio.all_tasks())
