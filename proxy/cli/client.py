@@ -11,7 +11,6 @@ import os
 import pwd
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
@@ -84,17 +83,18 @@ class ControlClient:
         """Switch `key` on again; the switch as it was."""
         return self._ask("DELETE", f"/v1/switches/{quote(key, safe='')}")
 
-    def events(self) -> AbstractContextManager[Iterator[Event]]:
-        """Events from the moment this returns until the sidecar ends the stream, or the context.
+    @contextlib.contextmanager
+    def events(self) -> Iterator[Iterator[Event]]:
+        """Events from entering the context until the sidecar ends the stream, or the context.
 
-        Connects at once, not at the first `next`, so that what is asked for afterwards leaves no
-        gap.
+        Connected on entering, not at the first `next`, so that what is asked for afterwards leaves
+        no gap; and closed by the context, since the iterator's end never comes if nobody begins it.
         """
         connection, response = self._send("GET", "/v1/events", None, _SILENCE_S, {})
-        if response.status != 200:
-            with contextlib.closing(connection):
+        with contextlib.closing(connection), contextlib.closing(response):
+            if response.status != 200:
                 raise self._problem(response)
-        return self._stream(connection, response)
+            yield self._read_events(response)
 
     def _ask(self, method: str, target: str, body: View | None = None) -> View:
         content = None if body is None else json.dumps(body).encode()
@@ -175,14 +175,6 @@ class ControlClient:
             f"What answers at {self._address} is not the control port of a sidecar; "
             "check TOOLBOOTH_CONTROL_LISTEN or --control."
         )
-
-    @contextlib.contextmanager
-    def _stream(
-        self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse
-    ) -> Iterator[Iterator[Event]]:
-        # Not left to the iterator, whose own end never comes if nobody begins it.
-        with contextlib.closing(connection), contextlib.closing(response):
-            yield self._read_events(response)
 
     def _read_events(self, response: http.client.HTTPResponse) -> Iterator[Event]:
         name, data = "", b""

@@ -80,6 +80,5 @@ def problem_lines(
 
 def status_line(status: int, phrase: str = "") -> bytes:
     """`HTTP/1.1 403 Forbidden`, or with a phrase of ours, which must be plain ASCII."""
-    return f"HTTP/1.1 {status} {phrase or PHRASES.get(status, 'Refused')}".encode(
-        "ascii", "replace"
-    )
+    text = phrase or PHRASES.get(status, "Refused")
+    return f"HTTP/1.1 {status} {text}".encode("ascii", "replace")

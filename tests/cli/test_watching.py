@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 
 import pytest
 
@@ -147,9 +146,9 @@ class _Gap(ControlClient):
     def get(self, path: str, **_: str | int | None) -> View:
         return {"calls": [{"call_id": "call-1"}]}
 
-    def events(self) -> AbstractContextManager[Iterator[Event]]:
-        calls = [Event("call", {"call_id": f"call-{number}"}) for number in (1, 2)]
-        return contextlib.nullcontext(iter(calls))
+    @contextlib.contextmanager
+    def events(self) -> Iterator[Iterator[Event]]:
+        yield iter([Event("call", {"call_id": "call-1"}), Event("call", {"call_id": "call-2"})])
 
 
 def test_a_call_seen_twice_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
@@ -200,11 +199,11 @@ class _Policies(ControlClient):
     def __init__(self) -> None:
         super().__init__(ListenAddress("tcp", "127.0.0.1", 1), None)
 
-    def events(self) -> AbstractContextManager[Iterator[Event]]:
+    @contextlib.contextmanager
+    def events(self) -> Iterator[Iterator[Event]]:
         loaded: View = {"action": "loaded", "version": "6c098e8f6415"}
         failed: View = {"action": "failed", "version": "x", "detail": "2 errors\x1b[2J"}
-        events = [Event("policy", loaded), Event("policy", failed)]
-        return contextlib.nullcontext(iter(events))
+        yield iter([Event("policy", loaded), Event("policy", failed)])
 
 
 def test_policies_are_told_among_the_calls(capsys: pytest.CaptureFixture[str]) -> None:
